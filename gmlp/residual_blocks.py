@@ -1,0 +1,120 @@
+"""Lesson 03, residual blocks: the parts from which a deep gMLP is stacked."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    r"""Add what a layer computes to what it was given: :math:`out = x + f(x)`.
+
+    Args:
+        fn: a module that keeps the shape of its input.
+
+    Source: He et al. 2016, "Deep Residual Learning" (arXiv 1512.03385), equation 1.
+    """
+
+    def __init__(self, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fn(x)
+
+
+class PreNorm(nn.Module):
+    r"""Normalise each position, then call a layer: :math:`f(\mathrm{LayerNorm}(x))`.
+
+    Args:
+        dim: channels ``d``.
+        fn: the layer.
+
+    Shapes:
+        ``(b, n, d)`` to whatever ``fn`` makes of ``(b, n, d)``.
+
+    Source: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture"
+    (arXiv 2002.04745), section 3: the norm stands before the layer, inside the residual branch.
+    """
+
+    def __init__(self, dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(self.norm(x))
+
+
+class GEGLU(nn.Module):
+    r"""Half of the channels, gated by the GELU of the other half.
+
+    .. math:: x, g = \mathrm{split}(input), \qquad out = x \odot \mathrm{GELU}(g)
+
+    Shapes:
+        ``(..., 2 c) -> (..., c)``.
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer" (arXiv 2002.05202), equation 5.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, gate = x.chunk(2, dim=-1)
+        return x * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    r"""A per-token network with a GEGLU inside: :math:`\mathrm{GEGLU}(x W_1 + b_1) W_2 + b_2`.
+
+    The inner width is ``int(2 / 3 * mult * dim)``: a gated layer has three matrices where a plain
+    one has two, and two thirds of the width give both the same number of parameters.
+
+    Args:
+        dim: channels ``d`` of input and output.
+        mult: width of the plain layer it stands for, in multiples of ``dim``.
+
+    Shapes:
+        ``(b, n, d) -> (b, n, d)``.
+
+    Source: Shazeer 2020, equation 6 and the last paragraph of section 2.
+    """
+
+    def __init__(self, dim: int, mult: float = 4) -> None:
+        super().__init__()
+        inner = int(dim * mult * 2 / 3)
+        if inner < 1:
+            raise ValueError(
+                f"the inner width dim * mult * 2 / 3 must be at least 1; got dim={dim}, mult={mult}"
+            )
+        self.net = nn.Sequential(nn.Linear(dim, inner * 2), GEGLU(), nn.Linear(inner, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class gMLPBlock(nn.Module):
+    r"""Widen the channels, let the positions talk in a spatial gating unit, project back.
+
+    .. math:: Z = \mathrm{GELU}(x U), \qquad out = \mathrm{SGU}(Z) \, V
+
+    Args:
+        dim: channels ``d`` of input and output.
+        dim_ff: inner channels; the unit returns half of them.
+        sgu: the unit, ``(b, n, dim_ff) -> (b, n, dim_ff / 2)``, as ``CausalSGU(dim_ff, seq_len)``.
+
+    Shapes:
+        ``(b, n, d) -> (b, n, d)``. The block holds neither norm nor residual; a layer of a model is
+        ``Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, sgu)))``.
+
+    Source: Liu et al. 2021, section 2, equation 1.
+    """
+
+    def __init__(self, dim: int, dim_ff: int, sgu: nn.Module) -> None:
+        super().__init__()
+        if dim_ff < 2 or dim_ff % 2:
+            raise ValueError(f"dim_ff must be even, to be split by the unit; got dim_ff={dim_ff}")
+        self.proj_in = nn.Sequential(nn.Linear(dim, dim_ff), nn.GELU())
+        self.sgu = sgu
+        self.proj_out = nn.Linear(dim_ff // 2, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.proj_in(x)  # (b, n, dim_ff)
+        x = self.sgu(x)  # (b, n, dim_ff / 2)
+        return self.proj_out(x)

@@ -1,0 +1,266 @@
+# %% [markdown]
+# # 00 · Welcome: what will I have built?
+#
+# *25 minutes. You need: a little Python. PyTorch comes in with lesson 01.*
+#
+# By the end of this course you will have built, from single matrix products up, a language model that writes text
+# byte by byte, without attention: a causal **gMLP**. When you are done with this first lesson you can
+#
+# 1. say where the road leads, and find your way on it;
+# 2. turn any text into numbers and back;
+# 3. measure how well somebody guesses a text, in **bits per byte**;
+# 4. build three guessers by counting, and say why counting alone gets no further.
+#
+# If notebooks are new to you: click on a grey cell and press <kbd>Shift</kbd>+<kbd>Enter</kbd> to run it. Run them in order, from top to
+# bottom, and change whatever you like; this copy is yours.
+
+# %%
+import math
+import random
+from collections import Counter
+
+import torch
+
+from gmlp import (
+    count_bits,
+    decode,
+    encode,
+    evaluate,
+    generate,
+    load_corpus,
+    load_tiny,
+    split_corpus,
+    viz,
+)
+
+# %% [markdown]
+# ## 0.1 Listen to it
+#
+# A very small model of the kind that you will build came with the package. Let it write.
+
+# %% tags=["nbval-ignore-output"]
+model = load_tiny()
+generator = torch.Generator().manual_seed(0)
+print(decode(generate(model, encode("The "), 300, temperature=0.7, generator=generator)))
+
+# %% [markdown]
+# Is that true? No. Is it grammatical? Almost. It has read one text in its life, the reference manual of the Python language,
+# and it has found out by itself what words are, that quotes come in pairs, and how such a manual sounds. Nobody told it
+# what a letter is. Change `"The "`, or the seed 0, and run the cell again.
+
+# %%
+print(f"{sum(p.numel() for p in model.parameters()):,} numbers make up the whole model")
+assert sum(p.numel() for p in model.parameters()) < 500_000
+
+# %% [markdown]
+# Fewer than half a million numbers: a small photograph has more. In lesson 04 you will train one of the same size
+# yourself, in about a minute (this one had seven).
+#
+# ## 0.2 The map
+
+# %%
+viz.course_map()
+
+# %% [markdown]
+# The first row ends with a model that writes. The second makes it read long texts and grow deep on a small machine. The third
+# puts all together, moves it to real hardware, and asks the hardest question.
+#
+# Each lesson is a notebook like this one, 45 to 60 minutes, with a notebook of exercises beside it. Three habits will carry you:
+#
+# - **Predict.** When you meet that word, stop and write down what you expect. Being wrong on paper is the cheapest way
+#   to learn, and the part of this course that nobody can do for you.
+# - **Run**, then change a number, then run again.
+# - **Check.** In the exercises, `check(your_function)` tells you whether it is right and, if not, what it
+#   does instead.
+#
+# ## 0.3 Text is numbers
+#
+# A computer keeps text as **bytes**: numbers from 0 to 255. Our models read and write just these. Each
+# byte is one **token**, the unit of what a model reads, and 256 is the size of the **vocabulary**.
+
+# %%
+tokens = encode("gMLP")
+print(tokens, "->", decode(tokens))
+
+# %% [markdown]
+# **Predict:** how many tokens are in `"naïve café"`?
+
+# %%
+print(len("naïve café"), "letters,", len(encode("naïve café")), "bytes")
+assert len(encode("naïve café")) == 12
+
+# %% [markdown]
+# Letters beyond the English alphabet take two bytes or more (the encoding is called UTF-8). The model
+# will have to find out about that, too.
+#
+# Now some real text. It is on your machine already: Python brings its own manual.
+
+# %% tags=["nbval-ignore-output"]
+text = load_corpus("pydocs")
+print(f"{len(text):,} bytes")
+print(text[1000:1400].decode(errors="replace"))
+
+# %% [markdown]
+# (Other names that `load_corpus` knows: `"stdlib"`, the source of Python's library; `"tinyshakespeare"` and `"enwik8"`, which it
+# fetches once; or the path of any file of yours. A wrong name gets a hint:)
+
+# %%
+try:
+    load_corpus("tinyshakespear")
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# ## 0.4 Learn from one part, be examined on another
+#
+# An examination on the very pages that somebody learned by heart proves nothing. So we cut the text: the front nine tenths to learn
+# from, the **training part**; the last tenth for the examination, the **validation part**.
+
+# %%
+train_text, valid_text = split_corpus(text)
+print(train_text.dtype, len(train_text) > 8 * len(valid_text))
+
+# %% [markdown]
+# ## 0.5 How surprised are you?
+#
+# Somebody reads the validation part, one byte at a time, and before each byte must say how probable each of the 256
+# values is. Then comes the true one. We charge
+#
+# $$-\log_2 p \quad\text{bits}$$
+#
+# where $p$ is the probability that the guesser gave to it. Sure and right, $p = 1$: nothing to pay. Half sure: one
+# bit. Called impossible, $p = 0$: an infinite bill. The mean over the text is the guesser's score, in
+# **bits per byte**. The name is meant literally: a good guesser can be turned into a zip program
+# that needs just so many bits.
+#
+# **Predict:** what does somebody pay who gives each of the 256 bytes the same probability?
+
+# %%
+print(math.log2(256), "bits per byte")
+
+# %% [markdown]
+# Eight: exactly the size of a byte. Who knows nothing saves nothing.
+#
+# ## 0.6 Guessing by counting
+#
+# The space is more common than the letter q. Count the bytes of the training part, and use their shares as
+# probabilities:
+
+# %% tags=["nbval-ignore-output"]
+counts = Counter(train_text.tolist())
+for byte, count in counts.most_common(6):
+    print(f"{chr(byte)!r:5} {count / len(train_text):.3f}")
+
+# %% [markdown]
+# Then send in the bill for the validation part.
+
+# %%
+total = len(train_text)
+try:
+    bill = [-math.log2(counts[byte] / total) for byte in [*valid_text.tolist(), ord("\0")]]
+except ValueError as error:
+    print("ValueError:", error)
+
+# %% [markdown]
+# It breaks at a byte that never occurred in training (we put one at the end): $\log_2 0$ is the infinite bill.
+# **Never say never.** The cure: pretend to have seen one byte more, spread evenly over all 256.
+
+
+# %%
+def chance(byte):
+    return (counts[byte] + 1 / 256) / (total + 1)
+
+
+by_hand = sum(-math.log2(chance(byte)) for byte in valid_text.tolist()) / len(valid_text)
+assert abs(by_hand - count_bits(train_text, valid_text, 0)) < 1e-9
+print("between 4 and 5.5 bits per byte:", 4 < by_hand < 5.5)
+
+# %% [markdown]
+# Well below 8, by counting alone. `count_bits` from the package gives the same number, and can do more: it counts what came after the last $k$
+# bytes, the **context**. After `q` comes `u`. (If it has not seen a context, it asks the guesser with one byte less.)
+#
+# **Predict** the bits for one and for two bytes of context. And is there an end to it: what about six?
+
+# %% tags=["nbval-ignore-output"]
+ks = range(7)
+valid_bits = [count_bits(train_text, valid_text, k) for k in ks]
+train_bits = [count_bits(train_text, train_text[: len(valid_text)], k) for k in ks]
+for k in ks:
+    print(f"{k} bytes of context: {valid_bits[k]:.2f} bits per byte")
+
+# %%
+viz.curves(
+    {"examined on new text": (ks, valid_bits), "examined on its own text": (ks, train_bits)},
+    xlabel="bytes of context",
+    ylabel="bits per byte",
+    alt="Bits by length of context. On its own text the counter gets ever better, towards nothing. On new "
+    "text it improves up to three or four bytes and then gets worse again.",
+)
+best = min(ks, key=lambda k: valid_bits[k])
+assert valid_bits[0] > valid_bits[1] > valid_bits[2] and 2 < best < 6
+assert train_bits[6] < 1
+
+# %% [markdown]
+# Two curves, two stories. On the text that it has counted itself, more context is always better: it knows the pages by heart. On *new* text it
+# gets better up to three or four bytes, then worse. Most strings of seven bytes in the examination have
+# never occurred before, and counting says nothing about what was never seen.
+#
+# This is the whole problem of learning in one picture. A counter cannot see that `the list` and `the dict` are much alike. A model
+# can.
+#
+# Let the counters write, each byte drawn from what followed the same $k$ bytes in the training text.
+
+
+# %% tags=["nbval-ignore-output"]
+def write_by_counting(k, length=80):
+    read, random_source = bytes(train_text.tolist()), random.Random(0)
+    followers = {}
+    for i in range(k, len(read)):
+        followers.setdefault(read[i - k : i], []).append(read[i])
+    out = bytearray(b"The "[:k])
+    while len(out) < length:
+        context = bytes(out[len(out) - k :])
+        out.append(random_source.choice(followers.get(context) or list(read)))
+    return out.decode(errors="replace")
+
+
+for k in (0, 1, 2, 3):
+    print(f"{k}: {write_by_counting(k)!r}")
+
+# %% [markdown]
+# You can watch words come into being. (Claude Shannon did this in 1948, with a book and a finger.)
+#
+# ## 0.7 The ladder
+#
+# And the model from the beginning? **Predict:** where does it stand?
+
+# %% tags=["nbval-ignore-output"]
+tiny_bits = evaluate(model, valid_text, context=128)
+ladder = {"blind guessing": 8.0}
+ladder |= {f"counting, {k} bytes of context": valid_bits[k] for k in (0, 1, 2)}
+ladder[f"the best counter ({best} bytes)"] = valid_bits[best]
+ladder["the small gMLP of 0.1"] = tiny_bits
+viz.bars(
+    ladder,
+    xlabel="bits per byte on the validation part (less is better)",
+    alt="A ladder of bars: blind guessing 8 bits per byte, counting with 0, 1 and 2 bytes of context "
+    "each lower, the best counter lower still, and the small gMLP lowest.",
+)
+
+# %%
+assert tiny_bits < valid_bits[best] - 0.1
+print("the small gMLP beats every counter")
+
+# %% [markdown]
+# This ladder comes back: every model of the course gets a rung. (The small model was trained with one version of Python. If yours
+# is another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
+#
+# ## What you can do now
+#
+# - [x] say where the road leads: a causal gMLP that writes, long texts, deep models, an honest comparison;
+# - [x] turn text into bytes and back: a token is a byte, the vocabulary is 256;
+# - [x] measure a guesser in bits per byte, on text that it has not learned from;
+# - [x] guess by counting, and say why it stops: what was never seen cannot be counted.
+#
+# **Next:** what does a model have that a counter has not? It looks at many positions and *combines* them. How positions
+# can talk to each other, with one matrix and no attention, is [lesson 01](01_spatial_gating.ipynb).

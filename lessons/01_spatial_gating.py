@@ -1,0 +1,575 @@
+# %% [markdown]
+# # 01 · Spatial gating: how do tokens talk without attention?
+#
+# *50 minutes. You need: [lesson 00](00_welcome.ipynb), and PyTorch as far as tensors, `nn.Module` and a training loop.*
+#
+# In a Transformer, **attention** carries information from one token to another. The **gMLP** (Liu et al. 2021,
+# [Pay Attention to MLPs](https://arxiv.org/abs/2105.08050), "the paper" from here on) does without: it is built of ordinary layers and one small unit, and
+# that unit is what we build now.
+#
+# When you are done you can
+#
+# 1. say why a network that looks at one token at a time cannot reverse a word, and show it;
+# 2. mix a sequence by loops, then by one matrix product, and read off the matrix what it does;
+# 3. build the **spatial gating unit** (SGU) of the gMLP paper and train it to 100 %;
+# 4. explain why its matrix starts near zero and its bias at one;
+# 5. give it **heads**, and show a task that one head cannot do.
+
+# %%
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+from gmlp import load_corpus, sample_batch, split_corpus, viz
+
+# %% [markdown]
+# ## 1.1 A task that needs talk
+#
+# Here is a game. You get a word of twelve random letters, and at every position you must say which
+# letter stands at the mirrored position: the first letter swaps with the last, the second with the second-to-last,
+# and so on. In other words: reverse the word.
+#
+# We write letters as numbers 0 to 9, called **tokens**. A batch of words is a tensor of shape
+# `(b, n)`: `b` words of `n` positions.
+
+# %%
+n, letters = 12, "abcdefghij"
+
+
+def spell(word):
+    return "".join(letters[token] for token in word)
+
+
+torch.manual_seed(0)
+words = torch.randint(len(letters), (64, n))  # (b, n)
+print("input  ", spell(words[0]))
+print("reverse", spell(words[0].flip(0)))
+print("shift  ", spell(words[0].roll(1)))
+print("copy   ", spell(words[0]))
+
+# %% [markdown]
+# *Shift* and *copy* are two easier games for comparison: say the letter one place to the left (the
+# last one wraps around to the front), or simply repeat your own letter.
+#
+# Our first player is a **per-token network**: it turns each letter into a vector of `d` numbers
+# (`d` **channels**), sends each vector through the same two layers, and guesses a letter. The
+# same weights for every position; no position sees another.
+
+# %%
+d = 64
+
+
+def per_token_network():
+    return nn.Sequential(
+        nn.Embedding(len(letters), d),  # (b, n) -> (b, n, d)
+        nn.Linear(d, 2 * d),
+        nn.GELU(),
+        nn.Linear(2 * d, d),
+        nn.GELU(),
+        nn.Linear(d, len(letters)),  # (b, n, 10): a score for each letter
+    )
+
+
+per_token_network()(words).shape
+
+# %% [markdown]
+# And a training loop. It draws fresh words at every step, so there is
+# nothing to memorise. Every 20 steps it notes the **accuracy**: the fraction of letters that the network
+# gets right.
+
+
+# %%
+def fit(network, task, steps=200, lr=1e-2):
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    accuracy = []
+    for step in range(steps):
+        words = torch.randint(len(letters), (64, n))
+        scores = network(words)  # (b, n, 10)
+        loss = F.cross_entropy(scores.flatten(0, 1), task(words).flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if (step + 1) % 20 == 0:
+            accuracy.append((scores.argmax(-1) == task(words)).float().mean().item())
+    return accuracy
+
+
+tasks = {
+    "copy": lambda words: words,
+    "shift": lambda words: words.roll(1, dims=1),
+    "reverse": lambda words: words.flip(1),
+}
+
+# %% [markdown]
+# **Predict.** Three networks, one for each game. Which accuracies will you see? Write down three
+# numbers before you run the cell.
+
+# %%
+torch.manual_seed(0)
+for name, task in tasks.items():
+    accuracy = fit(per_token_network(), task)[-1]
+    print(f"{name:8} {accuracy:.2f}")
+
+# %% [markdown]
+# Copying is perfect. Shift and reverse stay at one in ten, which is what you get by rolling a
+# ten-sided die: **chance**. More layers or more steps would change nothing. What the network
+# needs stands at another position, and nothing carries it over.
+#
+# ## 1.2 Mixing, by hand
+#
+# So let positions talk. The simplest way: each position becomes a *weighted sum of all positions*. Take three positions with two channels
+# each, the rows of `v`, and a table of weights $W$. Row $i$ of $W$ says from where position $i$ collects. Below, row 0 takes all of position 2; row 1
+# keeps itself; row 2 takes half of position 0 and half of position 1.
+#
+# $$out_{i,c} = \sum_j W_{i,j} \, v_{j,c}$$
+
+# %%
+v = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])  # (n=3, d=2)
+weight = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])  # W, (n, n)
+
+# %% [markdown]
+# **Predict** the six numbers, then let three loops compute them.
+
+# %%
+out = torch.zeros(3, 2)
+for i in range(3):  # the position that collects
+    for j in range(3):  # the position it takes from
+        for c in range(2):  # each channel by itself
+            out[i, c] += weight[i, j] * v[j, c]
+out
+
+# %% [markdown]
+# Row 2 reads `1.5, 15`: the mean of the first two positions, in each channel by itself. Channels do
+# not touch each other here: the linear layers of a network mix channels, $W$ mixes
+# positions.
+#
+# Sum over $j$, for every $i$ and $c$: you have met that sum before. It is a matrix product.
+
+# %%
+print(weight @ v)
+assert torch.equal(weight @ v, out)
+
+# %% [markdown]
+# In the per-token network `nn.Linear` multiplied from the right, over channels. We multiply from
+# the left, over positions. That is the first of the paper's two ideas.
+#
+# **Predict.** Which 3 × 3 matrix reverses three positions? Which one shifts them by one place to
+# the right, with the last one wrapping to the front?
+
+# %%
+reverse, shift = torch.eye(3).flip(0), torch.eye(3).roll(1, dims=0)
+print(reverse, shift, sep="\n")
+print("reversed", (reverse @ v)[:, 0].tolist(), " shifted", (shift @ v)[:, 0].tolist())
+batch = torch.stack([v, 2 * v])  # (b=2, n=3, d=2)
+print("a batch of two, reversed", (reverse @ batch)[:, :, 0].tolist())
+
+# %% [markdown]
+# Ones from the top left to the bottom right mean "keep yourself"; from the bottom left to the top right, "take your mirror image"; one step
+# below the first line, "take your left neighbour". You can read a mixing matrix like a map, and soon we will read one that a network has found by
+# itself. (A batch needs no extra code: `(n, n) @ (b, n, d)` multiplies every sequence by the same matrix.)
+#
+# ## 1.3 Gating: why multiply?
+#
+# With mixing alone, a network could already reverse words. But a sum only adds up: what arrives has the same effect, whatever the position itself
+# holds. The paper's second idea is to let the mixed signal act as a **gate**. Split the channels in two halves, $u$
+# and $v$; mix $v$ along the sequence; multiply:
+#
+# $$u, v = \mathrm{split}(x), \qquad out = (W v + b) \odot u$$
+#
+# $\odot$ multiplies entry by entry. Where the gate is 0, nothing of $u$ passes; where it is 1, $u$
+# passes as it is. $W$ is still the same for all words; but what happens at position $i$ is now a *product* of what $i$ itself holds
+# and what others say to it.
+
+# %%
+u = torch.tensor([[5.0], [5.0], [5.0]])  # the same at every position
+gate = reverse @ torch.tensor([[0.0], [1.0], [2.0]])  # what the mirror image says
+(gate * u).flatten()
+
+# %% [markdown]
+# All three held the same, 5, and the outputs differ, because their mirror images said different things: position 2 was silenced
+# by position 0, and position 0 was doubled by position 2.
+#
+# **What is a product good for?** *Think for a moment:* let letters be +1 or −1, and ask of two letters: are they equal? Can you tell from their
+# sum, with one threshold? From their product?
+#
+# <details><summary>The answer</summary>The product is +1 exactly when they are equal. The sum is +2, 0 or −2: equal lies at both ends and different in
+# the middle, and no single threshold tells them apart. A linear layer after a sum draws just such thresholds.</details>
+#
+# ## 1.4 The spatial gating unit
+#
+# Put together, with one more line: $v$ is normalised first (`LayerNorm`: each position's channels are
+# shifted to mean 0 and scaled to variance 1), so that one loud position cannot drown the sum. The bias $b$
+# has one number for each position. $W$ starts with small random numbers; they are divided by $n$, because $n$ of them are summed at each position.
+
+# %%
+viz.spatial_gating_diagram()
+
+
+# %%
+class SGU(nn.Module):
+    def __init__(self, dim, seq_len):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim // 2)
+        self.weight = nn.Parameter(torch.empty(seq_len, seq_len).uniform_(-1e-3, 1e-3) / seq_len)
+        self.bias = nn.Parameter(torch.ones(seq_len))
+
+    def forward(self, x):  # (b, n, d)
+        u, v = x.chunk(2, dim=-1)  # (b, n, d/2) each
+        v = self.norm(v)
+        gate = self.weight @ v + self.bias[:, None]  # (n, n) @ (b, n, d/2) + (n, 1)
+        return gate * u  # (b, n, d/2)
+
+
+def sgu_network(unit=SGU):
+    return nn.Sequential(
+        nn.Embedding(len(letters), d),
+        nn.Linear(d, 2 * d),
+        nn.GELU(),
+        unit(2 * d, n),  # the only place where positions meet
+        nn.Linear(d, len(letters)),
+    )
+
+
+# %% [markdown]
+# It replaces the middle layer of our per-token network: 128 channels go in, 64 come out. Same game, same loop.
+#
+# **Predict** the three accuracies again.
+
+# %%
+torch.manual_seed(0)
+trained = {name: sgu_network() for name in tasks}
+for name, task in tasks.items():
+    print(f"{name:8} {fit(trained[name], task)[-1]:.2f}")
+
+# %% [markdown]
+# All three, perfectly, and each batch was of new words. One matrix of 12 × 12 numbers made the
+# difference.
+#
+# **Predict** before you look: you know which matrices copy, shift and reverse. Did training find them?
+
+# %%
+viz.matrices(
+    {name: network[3].weight for name, network in trained.items()},
+    alt="Three learned 12 by 12 matrices. Shift has one strong line, a step below the main diagonal, "
+    "reverse one along the rising diagonal, on nearly white ground. Copy is pale everywhere, "
+    "without a line.",
+)
+
+# %% [markdown]
+# Shift found the line one step below the diagonal (and the wrap-around in the upper right corner); reverse
+# found the mirror line. How can `gate * u` be the other letter alone, when $u$ is made from my own? The layer before can make $u$ the same for every
+# letter; then only the gate speaks. For copy it is the other way round. The colour of a line says its sign, purple above zero and orange below; the
+# sign is free, since the next layer can flip it. Copy did not need $W$ at all: its letter comes through $u$, and
+# its matrix stayed pale.
+#
+# Do not take the picture's word for it. The strongest entry of each row says whom it listens to:
+
+# %%
+for name in ("shift", "reverse"):
+    print(f"{name:8}", trained[name][3].weight.abs().argmax(dim=1).tolist())
+for name, task in tasks.items():
+    assert (trained[name](words).argmax(-1) == task(words)).all()
+assert trained["shift"][3].weight.abs().argmax(1).equal(torch.arange(n).roll(1))
+assert trained["reverse"][3].weight.abs().argmax(1).equal(torch.arange(n).flip(0))
+
+# %% [markdown]
+# Position 0 listens to 11, position 1 to 10, and so on: that is the word reversed.
+#
+# ## 1.5 Why does it start near zero, with a bias of one?
+#
+# Look at the unit before any training:
+
+# %%
+torch.manual_seed(0)
+fresh = SGU(2 * d, n)
+x = torch.randn(1, n, 2 * d)
+u, _ = x.chunk(2, dim=-1)
+print(f"largest |out - u|: {(fresh(x) - u).abs().max().item():.4f}")
+assert (fresh(x) - u).abs().max() < 0.01
+
+# %% [markdown]
+# $W \approx 0$ and $b = 1$ make the gate 1 everywhere: the unit hands $u$ through. The network
+# starts out as a plain per-token network, which is easy to train, and listens to others only where that
+# lowers the loss.
+#
+# Is that worth a rule? Let us start it wrongly, in a stack of three units: once with large random
+# weights, so that every position hears all others at once; once with $b = 0$, so that the gate is shut.
+
+
+# %%
+class WildStart(SGU):
+    def __init__(self, dim, seq_len):
+        super().__init__(dim, seq_len)
+        nn.init.normal_(self.weight)  # W of size 1 instead of 0.0001
+
+
+class ShutStart(SGU):
+    def __init__(self, dim, seq_len):
+        super().__init__(dim, seq_len)
+        nn.init.zeros_(self.bias)  # b = 0 instead of 1
+
+
+def stack(unit, d=32):
+    layers = [nn.Embedding(len(letters), d)]
+    for _ in range(3):
+        layers += [nn.Linear(d, 2 * d), nn.GELU(), unit(2 * d, n), nn.Linear(d, d)]
+    return nn.Sequential(*layers, nn.Linear(d, len(letters)))
+
+
+# %% [markdown]
+# **Predict:** which of the three learns to reverse first, and which last?
+
+# %%
+starts = {"W near 0, b = 1": SGU, "W of size 1": WildStart, "b = 0": ShutStart}
+reached = {}
+for name, unit in starts.items():
+    torch.manual_seed(0)
+    reached[name] = fit(stack(unit), tasks["reverse"], steps=160)
+    print(f"{name:16}", "  ".join(f"{accuracy:.1f}" for accuracy in reached[name]))
+torch.manual_seed(0)
+single = fit(sgu_network(ShutStart), tasks["reverse"], steps=80)
+print("one unit, b = 0 ", "  ".join(f"{accuracy:.1f}" for accuracy in single))
+assert reached["W near 0, b = 1"][1] > max(reached["W of size 1"][1], reached["b = 0"][1])
+
+# %%
+viz.curves(
+    {name: (range(20, 161, 20), accuracy) for name, accuracy in reached.items()},
+    xlabel="training steps",
+    ylabel="accuracy",
+    alt="Accuracy on reversing by training steps. The start with W near zero and b = 1 reaches 1.0 "
+    "within 40 steps; the other two are still far below it then.",
+)
+
+# %% [markdown]
+# After 40 steps (the second column) the paper's start is there, and the other two are far behind. To be honest about it: look at the last line. With a
+# *single* unit `b = 0` does no harm. A shut gate hurts when several stand in a row, and each must open before the next can learn anything.
+#
+# ## 1.6 Heads: two letters at once
+#
+# Now a harder game: at every position name **two** letters, the mirrored one *and* the left neighbour. The network
+# gives two sets of scores, and a position counts as right only if both letters are.
+
+
+# %%
+def fit_pair(unit, steps=200):
+    network = nn.Sequential(
+        nn.Embedding(len(letters), d),
+        nn.Linear(d, 2 * d),
+        nn.GELU(),
+        unit,
+        nn.Linear(d, 2 * len(letters)),
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(steps):
+        words = torch.randint(len(letters), (64, n))
+        pair = torch.stack([words.flip(1), words.roll(1, dims=1)], dim=-1)  # (b, n, 2)
+        scores = network(words).unflatten(-1, (2, -1))  # (b, n, 2, 10)
+        loss = F.cross_entropy(scores.flatten(0, 2), pair.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (scores.argmax(-1) == pair).all(-1).float().mean().item()
+
+
+def seeds(make_unit):
+    for seed in range(4):
+        torch.manual_seed(seed)
+        yield fit_pair(make_unit())
+
+
+# %% tags=["nbval-ignore-output"]
+one_head = list(seeds(lambda: SGU(2 * d, n)))
+print("one matrix, four seeds:", "  ".join(f"{accuracy:.2f}" for accuracy in one_head))
+assert max(one_head) < 0.9
+
+# %% [markdown]
+# It never gets there. The reason stands in the formula: all channels share *one* recipe $W$. Position 3 may collect from its mirror image and from its
+# left neighbour, but both arrive mixed in the same channels. A sum $x + y$ does not say which letter is which. (Now and then a seed finds a
+# difference, $x - y$. That does say it, unless the two letters are equal, as one pair in ten is, or come from the same place, as they do at positions
+# 0 and 6. So it gets $\frac{10}{12} \cdot \frac{9}{10} = 0.75$, and no further.)
+#
+# The remedy: cut the channels of $v$ into $h$ groups, the **heads**, and give each its own matrix. First with
+# a loop, so that there is no doubt what we mean:
+
+# %%
+h = 2
+v = torch.randn(4, n, 6)  # (b, n, d): each head gets 3 channels
+weight = torch.randn(h, n, n)  # one matrix for each head
+bias = torch.randn(h, n)
+
+groups = v.chunk(h, dim=-1)  # h pieces of (b, n, d/h)
+mixed = [weight[k] @ groups[k] + bias[k][:, None] for k in range(h)]
+by_loop = torch.cat(mixed, dim=-1)  # (b, n, d)
+by_loop.shape
+
+# %% [markdown]
+# Then without the loop. `rearrange` gives the new axis a name: `(h c)` says that the channels are $h$
+# groups of $c$ each, and `b h n c` puts the heads in front, where a matrix product treats them as a batch.
+
+
+# %%
+def spatial_mix(v, weight, bias):
+    v = rearrange(v, "b n (h c) -> b h n c", h=weight.shape[0])
+    mixed = weight @ v + rearrange(bias, "h n -> h n 1")  # (h, n, n) @ (b, h, n, c)
+    return rearrange(mixed, "b h n c -> b n (h c)")
+
+
+torch.testing.assert_close(spatial_mix(v, weight, bias), by_loop)
+print("loop and product agree:", tuple(by_loop.shape))
+
+
+# %% [markdown]
+# The unit hardly changes:
+
+
+# %%
+class SGUWithHeads(nn.Module):
+    def __init__(self, dim, seq_len, heads):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim // 2)
+        small = torch.empty(heads, seq_len, seq_len).uniform_(-1e-3, 1e-3) / seq_len
+        self.weight = nn.Parameter(small)
+        self.bias = nn.Parameter(torch.ones(heads, seq_len))
+
+    def forward(self, x):
+        u, v = x.chunk(2, dim=-1)
+        return spatial_mix(self.norm(v), self.weight, self.bias) * u
+
+
+two_heads = list(seeds(lambda: SGUWithHeads(2 * d, n, heads=2)))
+print("two heads, four seeds:", "  ".join(f"{accuracy:.1f}" for accuracy in two_heads))
+assert min(two_heads) > 0.98
+
+torch.manual_seed(0)
+unit = SGUWithHeads(2 * d, n, heads=2)
+print("trained:", fit_pair(unit) > 0.98)
+
+# %% [markdown]
+# **Predict:** what will the two matrices look like?
+
+# %%
+viz.matrices(
+    {"head 0": unit.weight[0], "head 1": unit.weight[1]},
+    alt="The matrices of the two heads. Both show two lines, the mirror line of reverse and the line "
+    "one below the main diagonal of shift, but with different signs and strengths.",
+)
+
+# %% [markdown]
+# Did you expect one line in each? Both heads carry both letters, but mixed in different proportions. That is enough: if you know $x + y$ and $x - y$,
+# you know $x$ and $y$, and the last linear layer works it out. One head gives one equation for two unknowns.
+#
+# ## 1.7 The same on text
+#
+# Letters in a game are one thing. Take real text: the language reference that came with your Python. We
+# hide 15 % of the bytes in windows of 32 and ask for them. This is how the gMLP paper trains its models, and
+# a fair question for a unit that may look both ways.
+#
+# We measure in **bits per hidden byte**: the mean of $-\log_2 p$, where $p$ is what the network gave to the true byte. That is PyTorch's
+# `cross_entropy` divided by $\ln 2$. Blind guessing costs 8.
+#
+# **Predict:** how many bits for the per-token network, which sees a hidden byte only as "hidden"? (Lesson 00 has the number.) And with a unit?
+
+# %%
+text, _ = split_corpus(load_corpus("pydocs"))
+context, HIDDEN = 32, 256  # 256 is no byte: it marks a hidden one
+
+
+def hide(windows, seed):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.rand(windows.shape, generator=generator) < 0.15
+    return windows.masked_fill(hidden, HIDDEN), hidden
+
+
+def fit_text(middle, steps=150):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Embedding(257, d), nn.Linear(d, 4 * d), nn.GELU(), middle, nn.Linear(2 * d, 256)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    bits = []
+    for step in range(steps):
+        windows, _ = sample_batch(text, 32, context, seed=step)
+        shown, hidden = hide(windows, seed=step)
+        loss = F.cross_entropy(network(shown)[hidden], windows[hidden])  # the hidden ones only
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        bits.append(loss.item() / math.log(2))
+    return sum(bits[-30:]) / 30, network
+
+
+# %% tags=["nbval-ignore-output"]
+alone, _ = fit_text(nn.Linear(4 * d, 2 * d))
+gated, network = fit_text(SGUWithHeads(4 * d, context, heads=4))
+print(f"per token {alone:.2f} bits, with an SGU {gated:.2f} bits per hidden byte")
+
+windows, _ = sample_batch(text, 1, context, seed=2)
+shown, hidden = hide(windows, seed=2)
+guess = torch.where(hidden, network(shown).argmax(-1), windows)
+for name, tokens in {"text": windows, "shown": shown.clamp(max=255), "guess": guess}.items():
+    print(f"{name:6}", bytes(tokens[0].masked_fill((tokens == 255)[0], ord("?")).tolist()))
+
+# %%
+assert gated < alone - 0.3
+print("with the unit it takes fewer bits:", gated < alone)
+
+# %% [markdown]
+# The per-token network only knows how common each byte is. The unit reads what stands around the gap. One unit and a few seconds make no
+# great reader; the point is that it reads at all.
+#
+# ## 1.8 The finished module
+#
+# This is the class that all later lessons import. It adds three things to yours: inputs shorter than `seq_len` (they use the first rows and
+# columns of $W$, which `mixing_matrix` hands out), an optional function `act` on the gate (some later models squash it), and errors that explain
+# themselves.
+
+# %%
+import inspect
+
+from gmlp import SpatialGatingUnit
+
+print(inspect.getsource(SpatialGatingUnit.mixing_matrix))
+print(inspect.getsource(SpatialGatingUnit.forward))
+
+# %% [markdown]
+# Does it compute what you built? Give it your weights and compare. Shorter words fit too; longer ones
+# do not, and it says so.
+
+# %%
+finished = SpatialGatingUnit(2 * d, n, heads=2)
+finished.load_state_dict(unit.state_dict())
+x = torch.randn(5, n, 2 * d)
+assert torch.equal(finished(x), unit(x))
+print("equal to yours on", tuple(x.shape))
+print("7 positions:", tuple(finished(x[:, :7]).shape))
+try:
+    finished(torch.randn(5, n + 1, 2 * d))
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# That is also the price: $W$ has one number for every pair of positions, so the longest input is fixed
+# when the model is made, and the number of weights grows with its square.
+
+# %%
+for seq_len in (12, 128, 1024):
+    print(f"seq_len {seq_len:5}: {SpatialGatingUnit(128, seq_len).weight.numel():>9,} weights in W")
+
+# %% [markdown]
+# ## What you can do now
+#
+# - [x] say why a per-token network cannot reverse a word: what it needs stands elsewhere, and it stays at chance;
+# - [x] mix a sequence by loops or by `W @ v`, and read the recipe off the rows of $W$;
+# - [x] build the spatial gating unit, $(W v + b) \odot u$, and train it to 100 %;
+# - [x] explain the start: $W \approx 0$, $b = 1$ lets $u$ through, and listening is learned;
+# - [x] give it heads: one recipe per group of channels, for two letters at once.
+#
+# **Practise:** [exercises 01](../exercises/01_spatial_gating.ipynb): build `spatial_mix` yourself; the check knows
+# the usual mistakes by name.
+#
+# **Next:** our unit looked both ways, and that was fine for filling gaps. But a model that *writes* meets its
+# text from left to right, and the letter on its right is just what it must guess. What happens if we let it
+# look anyway? [Lesson 02](02_causal_masking.ipynb) lets it cheat, catches it, and stops it.

@@ -1,0 +1,461 @@
+# %% [markdown]
+# # 02 · Causal masking: how do we stop it from cheating?
+#
+# *50 minutes. You need: [lesson 01](01_spatial_gating.ipynb), the spatial gating unit.*
+#
+# When you are done you can
+#
+# 1. tell from a loss that is too good that a model sees the future;
+# 2. find the leak in any model twice over: by changing one token, and by its Jacobian;
+# 3. get the mask wrong in three ways, and say how each shows;
+# 4. get it right, and predict exactly what a causal unit can and cannot do;
+# 5. write text with a six-line sampler.
+
+# %%
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gmlp import SpatialGatingUnit, load_corpus, sample_batch, split_corpus, viz
+
+# %% [markdown]
+# ## 2.1 A model that writes
+#
+# From now on we want to *write*. The plan of every language model: read some text, guess the next
+# token, append it, repeat. Our tokens are **bytes**, numbers from 0 to 255; our text is the language
+# reference that came with your Python.
+#
+# For training, a window of text serves as question and answer at once. At every position the model reads a byte and
+# must name the next one, so the **targets** are the inputs, moved by one place.
+
+# %%
+train_text, valid_text = split_corpus(load_corpus("pydocs"))
+n, d = 32, 64  # positions in a window, channels
+
+phrase = torch.tensor(list(b"the import statement"))
+inputs, targets = phrase[:-1], phrase[1:]
+print("reads  ", bytes(inputs.tolist()).decode())
+print("answers", bytes(targets.tolist()).decode())
+
+# %% [markdown]
+# The network is the one of lesson 01, with 256 bytes instead of ten letters. The `unit` in the middle is the only place
+# where positions meet.
+
+
+# %%
+def network(unit):
+    return nn.Sequential(
+        nn.Embedding(256, d),  # (b, n) -> (b, n, d)
+        nn.Linear(d, 4 * d),
+        nn.GELU(),
+        unit,  # (b, n, 4d) -> (b, n, 2d)
+        nn.Linear(2 * d, 256),  # (b, n, 256): scores for the next byte, called logits
+    )
+
+
+def bits(logits, targets):
+    """Bits for each byte of a batch, (b, n); cross_entropy wants the scores on axis 1."""
+    return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none") / math.log(2)
+
+
+def fit(model, steps=200):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(steps):
+        inputs, targets = sample_batch(train_text, 32, n, seed=step)  # (b, n) each
+        loss = bits(model(inputs), targets).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+# %% [markdown]
+# We measure in **bits per byte**, as in lesson 01: blind guessing costs 8, and a model that knows the text by
+# heart 0. In 1951 Claude Shannon had people guess English letter by letter, and put the language itself near 1 bit a letter.
+#
+# **Predict:** one spatial gating unit, only 200 steps, a few seconds. How many bits on text it
+# has not seen?
+
+# %% tags=["nbval-ignore-output"]
+torch.manual_seed(0)
+model = fit(network(SpatialGatingUnit(4 * d, n)))
+
+windows, answers = sample_batch(valid_text, 256, n, seed=0)
+with torch.no_grad():
+    window_bits = bits(model(windows), answers)  # (b, n)
+print(f"{window_bits.mean():.1f} bits per byte")
+
+# %% [markdown]
+# That would be a sensation: far below what Shannon gave to English, in seconds, on a laptop. So let us have
+# it write.
+#
+# The sampler: feed what is there, take the scores at the *last* position, turn them into probabilities with
+# `softmax`, draw a byte, append, repeat.
+
+
+# %%
+def write(model, prompt, length):
+    torch.manual_seed(0)
+    tokens = torch.tensor([list(prompt)])  # (1, n)
+    for _ in range(length):
+        chances = model(tokens[:, -n:])[0, -1].softmax(-1)  # (256,)
+        tokens = torch.cat([tokens, torch.multinomial(chances, 1)[None]], dim=1)
+    return bytes(tokens[0].tolist())
+
+
+# %% tags=["nbval-ignore-output"]
+for prompt in (b"The value of", b"If the name ", b"An expression"):
+    print(write(model, prompt, 18))
+
+# %% [markdown]
+# Rubbish. **What did it learn?** Write down one sentence before you go on.
+#
+# ## 2.2 Catch it cheating
+#
+# Suspicion needs an experiment. Change nothing but the *last* byte of the input, and look which
+# outputs move at all, be it ever so little. An honest model cannot know at position 5 what stands at position 31.
+
+
+# %%
+def moved(model, position):
+    """Which outputs change when the byte at `position` changes?"""
+    tokens = torch.randint(256, (1, n), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[0, position] = (changed[0, position] + 1) % 256
+    difference = (model(tokens) - model(changed)).abs().amax(-1)[0]  # (n,)
+    return difference.nonzero().flatten().tolist()
+
+
+cheater = model  # for that is what it is
+assert window_bits.mean() < 0.3
+print("outputs that moved:", *moved(cheater, n - 1))
+assert moved(cheater, n - 1) == list(range(n))
+
+# %% [markdown]
+# Every output moved, even the first: position 0 has already heard of byte 31. And the answer at each position *is* its right neighbour's input. Why learn
+# to write, when you can look one step to the right? Compare with the sentence that you wrote down.
+#
+# **Predict:** is there one position that cannot cheat? Are the bits there near 0, near 8, or in between?
+
+# %% tags=["nbval-ignore-output"]
+for position in (0, 1, 15, 30, 31):
+    print(f"position {position:2}: {window_bits[:, position].mean():.1f} bits")
+assert window_bits[:, :-1].mean() < 0.1 < 2 < window_bits[:, -1].mean()
+print(
+    f"the mean over 32 positions: {window_bits.mean():.2f}, of which the last one alone makes {window_bits[:, -1].mean() / n:.2f}"
+)
+
+# %% [markdown]
+# The last one: its answer stands outside the window. Nearly the whole bill comes from there. And when you *write*, nothing ever stands to
+# your right: then every position is like the last one.
+#
+# ## 2.3 The Jacobian: all leaks at once
+#
+# One changed byte shows what leaks from *one* position. We can have all positions in one picture: how much does the output at $i$ react when the
+# input at $j$ changes a little? That is a derivative, one for every pair; the table of them is the
+# **Jacobian**:
+#
+# $$J_{i,j} = \Big\lVert \frac{\partial\, out_i}{\partial\, in_j} \Big\rVert$$
+#
+# An output has 256 numbers; we follow the largest, the score of the byte that it would write. An input is a byte, and a byte has no small changes; we
+# take the derivative with respect to the vector that the embedding makes of it, and the length of that derivative.
+
+
+# %%
+def jacobian(model, n):
+    tokens = torch.randint(256, (1, n), generator=torch.Generator().manual_seed(0))
+    vectors = model[0](tokens).detach().requires_grad_()  # (1, n, d)
+    best = model[1:](vectors)[0].amax(-1)  # (n,): the best score at each position
+    rows = []
+    for i in range(n):
+        (derivative,) = torch.autograd.grad(best[i], vectors, retain_graph=True)
+        rows.append(derivative[0].norm(dim=-1))  # (n,): one length for each input
+    return torch.stack(rows)  # (n, n)
+
+
+table = jacobian(cheater, n)
+future = torch.ones(n, n).triu(1) == 1  # above the diagonal: j > i
+print(int((table[future] > 0).sum()), "of", int(future.sum()), "pairs with j > i leak")
+assert (table[future] > 0).all()
+
+# %% [markdown]
+# Row $i$ is an output and column $j$ an input, as in $W$. Above the diagonal lies the future, and all of it leaks, for one input chosen at random. Now
+# look at the corner of the first ten positions, beside $W$ itself:
+
+
+# %%
+def corner(table):
+    return (table / table.abs().max())[:10, :10]
+
+
+viz.matrices(
+    {"reaction J": corner(table), "weights W": corner(cheater[3].weight[0])},
+    alt="The first ten rows and columns of the Jacobian and of W. The Jacobian is strong on the diagonal and on the line one "
+    "step above it, and tinted everywhere. W is nearly white but for a strong line one step above the diagonal.",
+)
+
+# %% [markdown]
+# $W$ says it plainly: listen to your right neighbour, and to hardly anybody else. (In the Jacobian the diagonal is strong as well: every position also has its own
+# byte, through $u$.)
+#
+# ## 2.4 Three wrong masks
+#
+# The remedy seems plain: in $\sum_j W_{i,j} v_j$ let $j$ run up to $i$ only, that is, set the upper
+# triangle of $W$ to zero. PyTorch has a word for it:
+
+# %%
+W = torch.arange(1.0, 17.0).view(4, 4)
+print(W.tril())
+
+# %% [markdown]
+# It is easy to say and easy to get wrong. Here are three ways. (At each call our unit asks its method `mixing_matrix(n)` for the $W$ that it shall use; you saw
+# it at the end of lesson 01. We replace that method.)
+#
+# **First: once, at the beginning.** Why mask at every call? Zero the upper triangle when the unit is made,
+# and be done.
+
+
+# %%
+class MaskedOnce(SpatialGatingUnit):
+    def __init__(self, dim, seq_len):
+        super().__init__(dim, seq_len)
+        with torch.no_grad():
+            self.weight.copy_(self.weight.tril())
+
+
+torch.manual_seed(0)
+model = network(MaskedOnce(4 * d, n))
+print("before training, moved by the last byte:", moved(model, n - 1))
+fit(model, steps=1)
+print("after one step                         :", moved(model, n - 1)[:6], "…")
+assert moved(model, n - 1) == list(range(n))
+
+# %% [markdown]
+# Before training all is well, and a test that looks only then would pass. Then gradients flow into the zeros and
+# fill them. **A mask is not a starting value.**
+#
+# **Second: off by one.** `tril` takes a diagonal. **Predict** what a model with `tril(1)` will score.
+
+
+# %% tags=["nbval-ignore-output"]
+class OffByOne(SpatialGatingUnit):
+    def mixing_matrix(self, n):
+        return self.weight[:, :n, :n].tril(1)
+
+
+torch.manual_seed(0)
+off_by_one = fit(network(OffByOne(4 * d, n)))
+with torch.no_grad():
+    print(f"{bits(off_by_one(windows), answers).mean():.1f} bits per byte")
+
+# %%
+print("moved by the last byte:", moved(off_by_one, n - 1))
+assert moved(off_by_one, n - 1) == [n - 2, n - 1]
+
+# %% [markdown]
+# One diagonal too many, and the score is as absurd as without any mask: the one entry that leaks is the one
+# with the answer. A mask that is *almost* right is no better than none.
+#
+# **Third: by habit.** In attention the mask goes in as $-\infty$, because a softmax comes after it and
+# turns $-\infty$ into 0. No softmax follows here.
+
+
+# %%
+class MinusInfinity(SpatialGatingUnit):
+    def mixing_matrix(self, n):
+        future = torch.ones(n, n, dtype=torch.bool).triu(1)
+        return self.weight[:, :n, :n].masked_fill(future, -math.inf)
+
+
+torch.manual_seed(0)
+logits = network(MinusInfinity(4 * d, n))(windows)
+print("share of logits that are numbers:", logits.isfinite().float().mean().item())
+assert not logits.isfinite().any(dim=-1)[:, :-1].any()
+
+# %% [markdown]
+# $-\infty$ times a positive and $-\infty$ times a negative number add up to NaN. Only the last row has no future, so only one position in 32 survives. This
+# mistake at least is loud.
+#
+# ## 2.5 The mask in the right place
+#
+# Zeros, above the diagonal, on *every* call:
+
+
+# %%
+class MyCausalSGU(SpatialGatingUnit):
+    def mixing_matrix(self, n):
+        return self.weight[:, :n, :n].tril()
+
+
+torch.manual_seed(0)
+honest = fit(network(MyCausalSGU(4 * d, n)))
+for position in (0, 12, 30, 31):
+    print(f"a change at {position:2} moves", *moved(honest, position))
+    assert moved(honest, position) == list(range(position, n))
+
+# %% [markdown]
+# A change moves its own position and what comes after it, and nothing before. The corners of the three tables side by side:
+
+# %%
+viz.matrices(
+    {
+        "no mask": corner(jacobian(cheater, n)),
+        "off by one": corner(jacobian(off_by_one, n)),
+        "causal": corner(jacobian(honest, n)),
+    },
+    alt="The first ten rows and columns of three Jacobians. Without a mask there is colour everywhere. Off by one is white above "
+    "the line one step over the diagonal, and strong on that line. Causal is white above the diagonal.",
+)
+assert (jacobian(honest, n)[future] == 0).all()
+
+# %% [markdown]
+# The line one step above the diagonal, in the first two pictures, is the stolen answer.
+#
+# Now a fair examination. At position 15, ask once with the whole window there, and once with the text cut off after byte 15, as it is for a
+# writer. **Predict:** whose bits will change?
+
+
+# %% tags=["nbval-ignore-output"]
+def at_15(model):
+    with torch.no_grad():
+        whole = bits(model(windows), answers)[:, 15].mean().item()
+        cut_off = bits(model(windows[:, :16]), answers[:, :16])[:, 15].mean().item()
+    print(f"whole window {whole:.2f}   cut off {cut_off:.2f}")
+    return whole, cut_off
+
+
+cheater_whole, cheater_cut = at_15(cheater)
+honest_whole, honest_cut = at_15(honest)
+
+# %%
+assert abs(honest_whole - honest_cut) < 1e-4
+assert cheater_whole < 0.5 < honest_whole < cheater_cut
+print("the honest one keeps its word; the cheater breaks down where it counts")
+
+# %% [markdown]
+# The honest bits look worse and are worth more: they are the same whether the future is there or not. Let it write, and run on for a while.
+
+# %% tags=["nbval-ignore-output"]
+for prompt in (b"The value of", b"If the name "):
+    print(write(honest, prompt, 120).decode(errors="replace"), end="\n\n")
+
+# %% [markdown]
+# Not literature. But it is *one* unit, trained for seconds; lessons 03 and 04 make it deep and train it properly.
+#
+# **Why does this matter so much?** A causal model gives the same answers for the first bytes, no matter what comes after, or if nothing does:
+
+# %%
+with torch.no_grad():
+    torch.testing.assert_close(honest(windows[:, :10]), honest(windows)[:, :10])
+    difference = (cheater(windows[:, :10]) - cheater(windows)[:, :10]).abs().max()
+assert difference > 1
+print("causal: equal   no mask: off by more than 1")
+
+# %% [markdown]
+# So *one* pass over a window of 32 bytes asks 32 honest questions: from 1 byte guess the 2nd, from 2 the 3rd, and so on up to 32, each as if the rest
+# did not exist. Without the mask you would need 32 passes for that. This is why language models are masked.
+#
+# ## 2.6 What a causal unit cannot do, exactly
+#
+# Back to the game of lesson 01, twelve random letters out of ten. Now the unit is causal.
+#
+# **Predict**, with pencil and paper, the accuracy on *copy*, on *shift* (say your left neighbour's letter; the first
+# position has to say the last letter) and on *reverse*. You can get all three right without running anything.
+
+
+# %%
+def play(unit, task, letters=10, n=12):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Embedding(letters, d), nn.Linear(d, 2 * d), nn.GELU(), unit, nn.Linear(d, letters)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(200):
+        words = torch.randint(letters, (64, n))
+        loss = F.cross_entropy(model(words).transpose(1, 2), task(words))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    words = torch.randint(letters, (5000, n))
+    return (model(words).argmax(-1) == task(words)).float().mean().item()
+
+
+tasks = {
+    "copy": lambda words: words,
+    "shift": lambda words: words.roll(1, dims=1),
+    "reverse": lambda words: words.flip(1),
+}
+accuracy = {name: play(MyCausalSGU(2 * d, 12), task) for name, task in tasks.items()}
+for name in tasks:
+    print(f"{name:8} {accuracy[name]:.2f}")
+
+# %%
+pencil = {"copy": 1, "shift": (11 + 0.1) / 12, "reverse": (6 + 6 * 0.1) / 12}
+for name in tasks:
+    print(f"{name:8} by pencil {pencil[name]:.3f}")
+    assert abs(accuracy[name] - pencil[name]) < 0.015
+
+# %% [markdown]
+# *Copy* needs only yourself. *Shift* can be done everywhere but at position 0, whose letter stands at the far right: there
+# it is one in ten. *Reverse* works in the right half, whose mirror images have gone by, and is chance in the left one. The
+# mask takes exactly what it must take and nothing else.
+#
+# ## 2.7 Heads, and a price
+#
+# Every head has its own matrix, and every matrix needs the mask. `tril` works on the last two axes, so heads need no extra code. (We fill $W$ with large
+# random numbers first: with a $W$ near 0 many a mistake would not show.)
+
+# %%
+torch.manual_seed(0)
+two_heads = network(SpatialGatingUnit(4 * d, n, heads=2))
+two_heads[3].weight.data.normal_()
+print("unmasked, two heads:", len(moved(two_heads, n - 1)), "outputs move")
+two_heads[3] = MyCausalSGU(4 * d, n, heads=2)
+two_heads[3].weight.data.normal_()
+print("causal, two heads  :", len(moved(two_heads, n - 1)), "output moves")
+assert moved(two_heads, n - 1) == [n - 1]
+
+# %% [markdown]
+# The price: almost half of $W$ is stored and never used. Its gradient is zero:
+
+# %%
+unit = honest[3]
+bits(honest(windows), answers).mean().backward()
+untouched = int((unit.weight.grad == 0).sum())
+print(f"{untouched} of {n * n} entries of W get no gradient")
+assert untouched == n * (n - 1) // 2
+
+# %% [markdown]
+# ## 2.8 The finished module
+#
+# `CausalSGU` is a `SpatialGatingUnit` that replaces one method:
+
+# %%
+import inspect
+
+from gmlp import CausalSGU
+
+print(inspect.getsource(CausalSGU.mixing_matrix))
+
+# %%
+finished = network(CausalSGU(4 * d, n))
+finished.load_state_dict(honest.state_dict())
+assert torch.equal(finished(windows), honest(windows))
+print("equal to yours on", tuple(windows.shape))
+
+# %% [markdown]
+# ## What you can do now
+#
+# - [x] be suspicious of a score that is too good, and ask where the answer could have come from;
+# - [x] find a leak by changing one token, or all leaks by the Jacobian: the upper triangle must be zero;
+# - [x] name three wrong masks: once at the start, off by one, $-\infty$ without a softmax;
+# - [x] mask right: zeros above the diagonal, on every call; and predict 1, 0.925 and 0.55 with a pencil;
+# - [x] write text with six lines.
+#
+# **Practise:** [exercises 02](../exercises/02_causal_masking.ipynb): the mask, and a detector that finds the leak in
+# any model.
+#
+# **Next:** one unit is a shallow reader. Stack sixteen of them, and nothing is learned at all. Why, and what two small
+# additions mend it, is the subject of [lesson 03](03_residual_blocks.ipynb).

@@ -1,0 +1,455 @@
+# %% [markdown]
+# # 03 · Residual blocks: how do we go deep?
+#
+# *45 minutes. You need: [lesson 02](02_causal_masking.ipynb), the causal unit, and what a gradient is.*
+#
+# When you are done you can
+#
+# 1. build the **gMLP block** around the causal unit;
+# 2. show why a plain stack of sixteen blocks does not learn, by listening in every layer;
+# 3. mend it with a **residual** connection, and say what is still wrong;
+# 4. mend that with a **norm**, and show why its place matters;
+# 5. explain **GEGLU**, a gate inside one token, and what it is good at.
+
+# %%
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gmlp import CausalSGU, count_bits, load_corpus, sample_batch, split_corpus, viz
+
+train_text, valid_text = split_corpus(load_corpus("pydocs"))
+n, d = 32, 64  # positions, channels
+
+# %% [markdown]
+# ## 3.1 The gMLP block
+#
+# Our network of lesson 02 was: widen the channels, let the positions talk, narrow them again. Wrapped up as a
+# module with as many channels going out as come in, it can be stacked. With two matrices $U$ and $V$ (which have
+# nothing to do with the halves $u$ and $v$ inside the unit):
+#
+# $$Z = \mathrm{GELU}(x\,U), \qquad out = \mathrm{SGU}(Z)\,V$$
+#
+# The unit halves its channels, from `dim_ff` to `dim_ff / 2`. So we widen first.
+
+
+# %%
+class MyBlock(nn.Module):
+    def __init__(self, dim, dim_ff, seq_len):
+        super().__init__()
+        self.proj_in = nn.Sequential(nn.Linear(dim, dim_ff), nn.GELU())  # U
+        self.sgu = CausalSGU(dim_ff, seq_len)
+        self.proj_out = nn.Linear(dim_ff // 2, dim)  # V
+
+    def forward(self, x):  # (b, n, d)
+        x = self.proj_in(x)  # (b, n, dim_ff)
+        x = self.sgu(x)  # (b, n, dim_ff / 2)
+        return self.proj_out(x)  # (b, n, d)
+
+
+torch.manual_seed(0)
+block = MyBlock(d, 4 * d, n)
+x = torch.randn(2, n, d)
+for name, part in block.named_children():
+    print(f"{name:9} {sum(p.numel() for p in part.parameters()):6,} parameters")
+print("in", tuple(x.shape), "out", tuple(block(x).shape))
+
+# %% [markdown]
+# Same shape in and out. Why stack them? One block multiplies what stands at a position by *one* sum over what came before. A second
+# block does so with the results of the first: it can ask about combinations, a third about combinations
+# of those.
+#
+# ## 3.2 Deep and deaf
+#
+# So let us stack sixteen. `make_layer` makes one layer, so that we can try different ones; the layers stand between an embedding
+# and a linear layer that scores the next byte. (The `LayerNorm` before that brings the numbers to a standard size, whatever
+# happened in between. Norms get their due in 3.4.)
+
+
+# %%
+def stack(make_layer, depth):
+    torch.manual_seed(0)
+    layers = [make_layer() for _ in range(depth)]
+    return nn.Sequential(nn.Embedding(256, d), *layers, nn.LayerNorm(d), nn.Linear(d, 256))
+
+
+def bits(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten()) / math.log(2)
+
+
+def fit(model, steps=40, lr=1e-2):
+    """Train a little; returns the mean loss over the last ten steps, in bits per byte."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    losses = []
+    for step in range(steps):
+        inputs, targets = sample_batch(train_text, 16, n, seed=step)
+        loss = bits(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return sum(losses[-10:]) / 10
+
+
+def plain():
+    return MyBlock(d, 4 * d, n)
+
+
+# %% [markdown]
+# **Predict:** no block at all, one block, sixteen blocks; forty steps each. Put them in order.
+#
+# For comparison, the bits of somebody who knows how common each byte is and no more (lesson 00, zero bytes
+# of context).
+
+# %% tags=["nbval-ignore-output"]
+print(f"counting single bytes {count_bits(train_text, valid_text, 0):.1f} bits per byte")
+short = {depth: fit(stack(plain, depth)) for depth in (0, 1, 16)}
+for depth, loss in short.items():
+    print(f"{depth:2} plain blocks       {loss:.1f}")
+
+# %%
+assert short[16] > max(short[0], short[1]) + 0.5
+print("worst:", max(short, key=short.get), "blocks")
+
+# %% [markdown]
+# Sixteen blocks can say everything that one can, and more. Yet they do worse than none: no better than counting single
+# bytes, for which one need not look at the input at all. It is as if the input did not get through.
+#
+# Let us see. Two numbers for each layer of a fresh stack. **Forward**: how different are the vectors that stand at different places of
+# the text (their standard deviation)? If all are alike, the layer is told nothing. **Backward**: how strongly does the loss react
+# to a small change of what enters the layer? That is the length of the gradient. (`retain_grad` tells PyTorch to keep a gradient
+# that it would throw away.)
+
+
+# %%
+def listen(model):
+    inputs, targets = sample_batch(train_text, 16, n, seed=0)
+    x, entering = model[0](inputs), []
+    for layer in model[1:-2]:  # without the embedding, the last norm and the scores
+        x.retain_grad()
+        entering.append(x)
+        x = layer(x)
+    bits(model[-1](model[-2](x)), targets).backward()
+    forward = [x.detach().std(dim=(0, 1)).mean().item() for x in entering]
+    backward = [x.grad.norm().item() for x in entering]
+    model.zero_grad()
+    return forward, backward
+
+
+forward, backward = listen(stack(plain, 16))
+layers = range(1, 17)
+viz.curves(
+    {"forward: differences": (layers, forward), "backward: gradient": (layers, backward)},
+    xlabel="layer",
+    ylabel="size",
+    log_y=True,
+    alt="A fresh plain stack on a log scale. Going forward, the differences between positions fall from about 1 to a "
+    "millionth within eight layers. Going backward from layer 16, the gradient falls in a straight line by about "
+    "eleven powers of ten.",
+)
+
+# %% tags=["nbval-ignore-output"]
+print(f"differences: {forward[0]:.0e} at the first layer, {forward[-1]:.0e} at the last")
+print(f"gradient:    {backward[-1]:.0e} at the last layer, {backward[0]:.0e} at the first")
+print(f"each layer passes on {(backward[0] / backward[-1]) ** (1 / 15):.2f} of the gradient")
+
+# %%
+assert forward[-1] < 1e-4 * forward[0] and backward[0] < 1e-9 * backward[-1]
+print("lost in both directions")
+
+# %% [markdown]
+# Lost in both directions. A layer with small random weights shrinks what passes through it, by about the same factor each time; sixteen such
+# factors make nothing. The last layers get gradients but see no differences; the first ones see the differences but get no gradient. The
+# second half of this has a name: the **vanishing gradient**.
+#
+# ## 3.3 The residual: let it through
+#
+# The remedy is one plus sign. Do not replace $x$ by what the layer computes; *add* it:
+#
+# $$out = x + f(x)$$
+#
+# Forward, $x$ itself goes on. Backward, the derivative is $1 + f'$, and the 1 does not fade, however many layers there are.
+
+
+# %%
+class MyResidual(nn.Module):
+    def __init__(self, fn):
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x):
+        return x + self.fn(x)
+
+
+def residual():
+    return MyResidual(plain())
+
+
+_, backward_residual = listen(stack(residual, 16))
+assert 0.2 < backward_residual[0] / backward_residual[-1] < 5
+viz.curves(
+    {"plain": (layers, backward), "residual": (layers, backward_residual)},
+    xlabel="layer",
+    ylabel="gradient",
+    log_y=True,
+    alt="Gradient by layer on a log scale. From layer 16 down to layer 1 plain falls in a straight line by about "
+    "eleven powers of ten; residual is flat.",
+)
+
+# %% [markdown]
+# The gradient goes from right to left. In the plain stack it falls in a straight line, on a log scale: a constant factor for each
+# layer. With the residual it is flat: the first layer hears as well as the last.
+#
+# **Predict:** so the residual stack of sixteen learns well? At any learning rate?
+
+# %% tags=["nbval-ignore-output"]
+table, trained = {}, {}
+
+
+def compare(name, make_layer):
+    for rate in (3e-3, 1e-2):
+        trained[name] = stack(make_layer, 16)  # the last one stays: the large rate
+        table[name, rate] = fit(trained[name], lr=rate)
+    print(f"{name:9}  rate 0.003: {table[name, 3e-3]:.1f}   rate 0.01: {table[name, 1e-2]:.1f}")
+
+
+compare("plain", plain)
+compare("residual", residual)
+
+# %%
+assert table["residual", 3e-3] < table["plain", 3e-3] - 0.3 < table["residual", 1e-2]
+print("the residual learns at the small rate, not at the large one")
+
+# %% [markdown]
+# Half a success. At the small learning rate it learns, where the plain stack does not. At the large one it is lost again. Small steps would be a way out, and a slow one.
+#
+# ## 3.4 The norm, and where it stands
+#
+# Listen once more to the residual stack, the one that was trained at the large rate.
+
+# %% tags=["nbval-ignore-output"]
+forward, _ = listen(trained["residual"])
+print("differences by layer:", *(f"{size:.0e}" for size in forward[::3]))
+
+# %%
+assert forward[-1] > 1e3 * forward[0]
+print("the sum has grown more than a thousandfold")
+
+# %% [markdown]
+# It has exploded. Every layer adds to $x$, in proportion to the $x$ that it sees (and the unit multiplies channels with each other), so what is
+# large becomes larger. The next layers see numbers for which their weights were never meant. So give each layer an
+# input of standard size: normalise. But where?
+#
+# - *after* the sum: $\mathrm{LayerNorm}(x + f(x))$, called **post-norm**, the first Transformer's way;
+# - *before* the layer, on the branch only: $x + f(\mathrm{LayerNorm}(x))$, called **pre-norm**.
+
+
+# %%
+class MyPreNorm(nn.Module):
+    def __init__(self, dim, fn):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fn = fn
+
+    def forward(self, x):
+        return self.fn(self.norm(x))
+
+
+def post_norm():
+    return nn.Sequential(MyResidual(plain()), nn.LayerNorm(d))
+
+
+def pre_norm():
+    return MyResidual(MyPreNorm(d, plain()))
+
+
+# %% [markdown]
+# **Predict:** which of the two will learn at the large rate? A hint: in which of them does $x$ travel from the first layer to the last
+# without being touched?
+
+# %% tags=["nbval-ignore-output"]
+compare("post-norm", post_norm)
+compare("pre-norm", pre_norm)
+
+# %%
+large = {name: table[name, 1e-2] for name in trained}
+assert large["pre-norm"] < min(large[k] for k in large if k != "pre-norm") - 0.3
+print("best at the large rate:", min(large, key=large.get))
+
+# %% [markdown]
+# At the small rate all three residual stacks are about equal. At the large one only pre-norm learns. So this is what the norm buys: larger
+# steps. Listen to all three, after their training at the large rate:
+
+# %%
+heard = {name: listen(trained[name]) for name in ("residual", "post-norm", "pre-norm")}
+viz.curves(
+    {name: (layers, forward) for name, (forward, _) in heard.items()},
+    xlabel="layer",
+    ylabel="differences after training",
+    log_y=True,
+    alt="Differences between positions by layer, after forty steps at the large rate, on a log scale. Residual explodes, by "
+    "five powers of ten up to layer 16; pre-norm grows to about ten; post-norm stays near one.",
+)
+
+# %%
+last = {name: forward[-1] for name, (forward, _) in heard.items()}
+assert last["residual"] > 100 * last["pre-norm"] > 100 * last["post-norm"]
+print("from the largest sum to the smallest:", *sorted(last, key=last.get, reverse=True))
+
+# %% [markdown]
+# In pre-norm the sum still grows, but gently, and no layer ever sees its size.
+#
+# And post-norm? Its numbers are the tamest of all, and still it does not learn at this rate. Our instrument does not show why, so we only
+# note it. (Xiong et al. 2020, [On Layer Normalization in the Transformer Architecture](https://arxiv.org/abs/2002.04745), find the reason in the first
+# steps, and a remedy: a slow start, which lesson 04 calls warm-up. We choose what works at once.)
+#
+# Does depth pay, then? Not in forty steps. Over a somewhat longer run, at the small rate:
+
+# %% tags=["nbval-ignore-output"]
+longer = {depth: fit(stack(pre_norm, depth), 150, lr=3e-3) for depth in (0, 1, 8)}
+for depth, loss in longer.items():
+    print(f"{depth} layers: {loss:.2f} bits per byte")
+
+# %%
+assert longer[8] < longer[1] < longer[0]
+print("each is better than the one before")
+
+# %% [markdown]
+# A little, and the more the longer you train. What we have won first of all is that depth no longer *costs* us the model.
+#
+# One layer of all our models from here on:
+
+# %%
+viz.residual_blocks_diagram()
+
+# %% [markdown]
+# In letters: `Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, sgu)))`.
+#
+# ## 3.5 A side room: GEGLU, a gate inside one token
+#
+# The unit gates one half of the channels by what *other positions* say. It has a small sibling that stays within
+# one position: one half of the channels gates the other. It has nothing to do with depth; we build it here because it is made of the same
+# two pieces, and lesson 10 needs it.
+#
+# $$value, gate = \mathrm{split}(x), \qquad out = value \odot \mathrm{GELU}(gate)$$
+
+
+# %%
+class MyGEGLU(nn.Module):
+    def forward(self, x):
+        value, gate = x.chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+print(MyGEGLU()(torch.tensor([5.0, 5.0, 5.0, -3.0, 0.0, 3.0])))
+
+# %% [markdown]
+# Three times a 5: the first all but shut off by its gate of −3, the second shut off by 0, the third let through, tripled.
+#
+# What is it good for? Products. Two of these gates make an exact one, because $\mathrm{GELU}(g) - \mathrm{GELU}(-g) = g$:
+
+# %%
+value, g = torch.tensor([2.0, -3.0]), torch.tensor([4.0, 0.5])
+print(value * F.gelu(g) - value * F.gelu(-g), value * g)
+
+# %% [markdown]
+# So give a per-token network eight random numbers and ask for each times its neighbour. One network has GELU, the other GEGLU. GEGLU needs
+# two halves, so its first layer is doubled; to pay for that we make it two thirds as wide, and both have about the same number of
+# parameters. (Such a network, widen, bend or gate, narrow, is called a **feed-forward** layer.)
+
+
+# %%
+def plain_feed_forward(dim, mult=4):
+    return nn.Sequential(nn.Linear(dim, dim * mult), nn.GELU(), nn.Linear(dim * mult, dim))
+
+
+def geglu_feed_forward(dim, mult=4):
+    inner = int(dim * mult * 2 / 3)
+    return nn.Sequential(nn.Linear(dim, 2 * inner), MyGEGLU(), nn.Linear(inner, dim))
+
+
+def learn_products(network, steps=400):
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(steps):
+        x = torch.randn(256, 8)
+        error = F.mse_loss(network(x), x * x.roll(1, dims=1))
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    return error.item()
+
+
+# %% [markdown]
+# **Predict:** who is better at products, by a little or by a lot? (Always saying 0 gives an error of 1, the variance of a product of two
+# standard normal numbers.)
+
+# %%
+errors, feed_forwards = {}, {"GELU": plain_feed_forward(8), "GEGLU": geglu_feed_forward(8)}
+for name, network in feed_forwards.items():
+    torch.manual_seed(0)
+    count = sum(p.numel() for p in network.parameters())
+    errors[name] = learn_products(network)
+    print(f"{name:6} {count} parameters")
+assert errors["GEGLU"] < errors["GELU"] / 4
+
+# %% tags=["nbval-ignore-output"]
+print({name: round(error, 4) for name, error in errors.items()})
+
+# %% [markdown]
+# Many times better. A sum of bent lines can only come near a product; a gate is made for it. Do not conclude that GEGLU is always so much
+# better: we picked the task that suits it. On text its advantage is real but small (Shazeer 2020,
+# [GLU Variants Improve Transformer](https://arxiv.org/abs/2002.05202), measured it).
+#
+# ## 3.6 The finished module
+
+# %%
+import inspect
+
+from gmlp import GEGLU, FeedForward, PreNorm, Residual, gMLPBlock
+
+for part in (Residual, PreNorm, GEGLU, gMLPBlock):
+    print(f"class {part.__name__}:\n{inspect.getsource(part.forward)}")
+
+# %% [markdown]
+# `gMLPBlock` takes the unit as an argument, so that later lessons can put another one in. Give the finished layer the weights
+# of yours and compare; the names of the parts are the same.
+
+# %%
+x = torch.randn(2, n, d)
+yours = pre_norm()
+finished = Residual(PreNorm(d, gMLPBlock(d, 4 * d, CausalSGU(4 * d, n))))
+finished.load_state_dict(yours.state_dict())
+assert torch.equal(finished(x), yours(x))
+assert torch.equal(GEGLU()(x), MyGEGLU()(x))
+
+feed_forward = FeedForward(8)
+feed_forward.net.load_state_dict(feed_forwards["GEGLU"].state_dict())
+assert torch.equal(feed_forward(x[..., :8]), feed_forwards["GEGLU"](x[..., :8]))
+print("layer, GEGLU and feed-forward: equal to yours")
+
+# %% [markdown]
+# And a stack of them is still causal, because every layer is: a change at position 20 moves nothing before it.
+
+# %%
+deep = nn.Sequential(*(pre_norm() for _ in range(4)))
+changed = x.clone()
+changed[:, 20] = -x[:, 20]
+moved = (deep(x) - deep(changed)).abs().amax((0, 2)).nonzero().flatten().tolist()
+print("moved:", *moved)
+assert moved == list(range(20, n))
+
+# %% [markdown]
+# ## What you can do now
+#
+# - [x] build the gMLP block: widen, talk, narrow;
+# - [x] show a plain stack losing its message in both directions, a constant factor for each layer;
+# - [x] mend it: $x + f(x)$ has a derivative with a 1 in it; but in training the sum explodes;
+# - [x] place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: larger steps;
+# - [x] explain GEGLU: it multiplies where others must approximate.
+#
+# **Practise:** [exercises 03](../exercises/03_residual_blocks.ipynb): GEGLU, and a layer whose norm stands in the wrong place.
+#
+# **Next:** all parts are there. [Lesson 04](04_training.ipynb) puts them together and trains a language model properly, beside
+# a Transformer of nearly twice the size.

@@ -1,0 +1,583 @@
+# %% [markdown]
+# # 04 · Training: how does it learn?
+#
+# *60 minutes. You need: [lessons 00](00_welcome.ipynb) to [03](03_residual_blocks.ipynb).*
+#
+# When you are done you can
+#
+# 1. assemble a causal gMLP language model from the parts that you have built;
+# 2. turn a text into batches, and a loss into **bits per byte**;
+# 3. set a learning rate schedule and clip gradients, and say what each is for;
+# 4. read a training and a validation curve, save a **checkpoint**, and resume an interrupted run exactly;
+# 5. compare two models fairly, and know what the comparison does not show.
+
+# %%
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gmlp import (
+    CausalSGU,
+    PreNorm,
+    Residual,
+    count_bits,
+    decode,
+    encode,
+    evaluate,
+    generate,
+    gMLPBlock,
+    load_corpus,
+    split_corpus,
+    viz,
+)
+
+train_text, valid_text = split_corpus(load_corpus("pydocs"))
+v, n, d = 256, 64, 128  # bytes in the vocabulary, positions, channels
+
+# %% [markdown]
+# ## 4.1 The model, whole
+#
+# Four layers as in lesson 03 (few, because they have to be trained in half a minute), between an **embedding**, which gives each byte a vector, and a layer of **logits**,
+# which gives each possible next byte a score. A last norm, because the sum has grown on its way.
+
+
+# %%
+class MyLanguageModel(nn.Module):
+    def __init__(self, num_tokens, dim, seq_len, blocks):
+        super().__init__()
+        self.seq_len = seq_len
+        self.embed = nn.Embedding(num_tokens, dim)
+        self.blocks = blocks
+        self.norm = nn.LayerNorm(dim)
+        self.to_logits = nn.Linear(dim, num_tokens)
+
+    def forward(self, tokens):  # (b, n)
+        x = self.embed(tokens)  # (b, n, d)
+        x = self.blocks(x)  # (b, n, d)
+        return self.to_logits(self.norm(x))  # (b, n, v)
+
+
+def make_gmlp(dim=d, depth=4, seq_len=n):
+    torch.manual_seed(0)
+    layers = [
+        Residual(PreNorm(dim, gMLPBlock(dim, 4 * dim, CausalSGU(4 * dim, seq_len))))
+        for _ in range(depth)
+    ]
+    return MyLanguageModel(v, dim, seq_len, nn.Sequential(*layers))
+
+
+model = make_gmlp()
+for name, part in model.named_children():
+    print(f"{name:10} {sum(p.numel() for p in part.parameters()):7,} parameters")
+print(f"{'in all':10} {sum(p.numel() for p in model.parameters()):7,}")
+
+# %% [markdown]
+# Is something missing? A Transformer adds a vector for each position to the embedding, since attention by itself does not know
+# where a token stands. Here each position has its own row of $W$, and that is enough.
+#
+# ## 4.2 Batches
+#
+# Until now `sample_batch` cut our windows; time to open it. The text is one long row of bytes. For a batch we cut windows of $n + 1$ bytes at
+# random places; the first $n$ are the inputs, the last $n$ the targets. The sum of a column `(b, 1)` of starts and a row `(n + 1)` of
+# offsets is a table of places, and indexing with it gives all windows at once.
+
+
+# %%
+def my_sample_batch(data, batch_size, context, seed):
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(data) - context, (batch_size, 1), generator=generator)
+    windows = data[starts + torch.arange(context + 1)].long()  # (b, n + 1)
+    return windows[:, :-1], windows[:, 1:]
+
+
+inputs, targets = my_sample_batch(encode("a small text to cut windows from"), 3, 8, seed=0)
+for row in range(3):
+    print(repr(decode(inputs[row])), "->", repr(decode(targets[row])))
+assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+# %% [markdown]
+# The seed will be the number of the step. So step 1,000 sees the same batch in every run, also in one that
+# was interrupted at step 999. We shall use that.
+#
+# ## 4.3 The loss, in bits per byte
+#
+# You know it from lesson 00: a byte to which the model gave the probability $p$ costs $-\log_2 p$ bits. Half as probable costs one
+# bit more.
+
+# %%
+for p in (1, 1 / 2, 1 / 4, 1 / 256):
+    print(f"probability {p:6.4f}: {math.log2(1 / p):.0f} bits")
+
+# %% [markdown]
+# PyTorch's `cross_entropy` takes logits, does the softmax itself, and uses the natural logarithm. To get bits, divide by
+# $\ln 2$.
+
+
+# %%
+def my_bits_per_byte(logits, targets):  # (b, n, v), (b, n)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten()) / math.log(2)
+
+
+logits = torch.tensor([[[0.0, 0.0, 0.0, 0.0]]])  # four tokens, equally probable
+print(my_bits_per_byte(logits, torch.tensor([[2]])).item(), "bits")
+
+# %% [markdown]
+# **Predict:** our model has not learned anything yet. How many bits per byte?
+
+# %% tags=["nbval-ignore-output"]
+inputs, targets = my_sample_batch(train_text, 12, n, seed=0)
+untrained = my_bits_per_byte(model(inputs), targets).item()
+print(f"{untrained:.1f} bits per byte")
+assert 7.5 < untrained < 9.5
+
+# %% [markdown]
+# About 8, and a bit over: its random scores are not all equal, so it is sometimes sure of a wrong byte, and pays for that. A number far
+# from 8 here would be the first sign of a bug.
+#
+# And what should it reach? Lesson 00 put up a ladder by counting, in the training text, how often each byte followed the last 0, 1 or 2
+# bytes:
+
+# %% tags=["nbval-ignore-output"]
+ladder = {
+    f"counting, {k} bytes of context": count_bits(train_text, valid_text, k) for k in range(3)
+}
+for name, bits in ladder.items():
+    print(f"{name}: {bits:.2f} bits per byte")
+
+# %% [markdown]
+# ## 4.4 One step, and the first test of every model
+#
+# One step of training: forward, loss, backward, move every weight a little against its gradient. Before any long run, give the
+# model *one* batch again and again. If it cannot learn 768 bytes by heart, something is broken, and you have found
+# out in seconds.
+
+# %% tags=["nbval-ignore-output"]
+model = make_gmlp()
+optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+by_heart = []
+for _ in range(40):
+    loss = my_bits_per_byte(model(inputs), targets)  # the same batch each time
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    by_heart.append(loss.item())
+assert by_heart[-1] < 0.5
+print("step  1:", round(by_heart[0], 2), "  step 40:", round(by_heart[-1], 2), "bits per byte")
+
+# %% [markdown]
+# It can. (`AdamW` is Adam, which gives every weight its own step size from the recent size of its gradients, with a slight pull of all
+# weights towards zero.)
+#
+# ## 4.5 How large a step?
+#
+# If you tune only one number, tune the **learning rate**. **Predict** what happens with one that is too small, one that is
+# about right, and one that is too large.
+
+
+# %%
+def short_run(rate, steps=30):
+    model = make_gmlp()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    losses, lengths = [], []
+    for step in range(steps):
+        inputs, targets = my_sample_batch(train_text, 12, n, seed=step)
+        loss = my_bits_per_byte(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        lengths.append(nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, lengths
+
+
+runs = {rate: short_run(rate) for rate in (1e-4, 4e-3, 3e-1)}
+assert runs[4e-3][0][-1] < min(runs[1e-4][0][-1], runs[3e-1][0][-1]) - 1
+
+# %%
+viz.curves(
+    {f"rate {rate:g}": (range(1, 31), losses) for rate, (losses, _) in runs.items()},
+    xlabel="step",
+    ylabel="bits per byte",
+    log_y=True,
+    alt="Loss over thirty steps. The small rate falls slowly, the middle one fast, to about half of where it began; the "
+    "large one first jumps up to several times as much and then comes back to about where it began.",
+)
+
+# %% [markdown]
+# Too small wastes your time; too large throws the model away first and then has to repair it. But the right size is not the same all the
+# time. Look at the gradient, all of it taken as one long vector: how long is it, step by step?
+
+# %%
+lengths = runs[4e-3][1]
+viz.curves(
+    {"": (range(1, 31), lengths)},
+    xlabel="step",
+    ylabel="length of the gradient",
+    alt="The length of the gradient over thirty steps: above 2 in the beginning and up to nearly 3, later around 1 with single "
+    "peaks.",
+)
+assert max(lengths[:5]) > 1.2 * min(lengths[-5:])
+
+# %% [markdown]
+# Long in the beginning, when the weights are still random and the directions least to be trusted; later around 1, with single peaks. So we start with small steps and **warm
+# up**. In the end we want to settle, so we come down along half a **cosine**, to a last rate that is `floor` times the peak. `done` is the share
+# of the way behind us.
+
+
+# %%
+def my_learning_rate(step, steps, peak, warmup, floor=0.1):
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - 1 - warmup)  # 0 … 1
+    return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2)
+
+
+rates = [my_learning_rate(step, steps=200, peak=1.0, warmup=50) for step in range(200)]
+print("step 0:", rates[0], " step 49:", rates[49], " step 199:", round(rates[199], 3))
+viz.curves(
+    {"": (range(200), rates)},
+    xlabel="step",
+    ylabel="share of the peak",
+    alt="The rate rises in a straight line to its peak at step 49, then falls along half a cosine to a "
+    "tenth of it at step 199.",
+)
+
+# %% [markdown]
+# And against the peaks, **clipping**: if a gradient is longer than 1, we keep its direction and cut its length to 1. Then no single batch
+# can throw the model far.
+
+# %%
+gradient = torch.tensor([3.0, 4.0])  # length 5
+weight = nn.Parameter(torch.zeros(2))
+weight.grad = gradient.clone()
+nn.utils.clip_grad_norm_([weight], 1.0)
+print("before", gradient.tolist(), " after", [round(g, 2) for g in weight.grad.tolist()])
+
+# %% [markdown]
+# ## 4.6 The loop
+#
+# Everything together. (The optimizer keeps its rate in `param_groups`, where we set it anew at each step.) At the end we **validate**: bits
+# per byte on the 10 % of the text that it never trains on, window after window; `evaluate` is that loop.
+
+
+# %%
+def my_train(model, steps, peak, warmup):
+    optimizer = torch.optim.AdamW(model.parameters())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = my_learning_rate(step, steps, peak, warmup)
+        inputs, targets = my_sample_batch(train_text, 12, n, seed=step)
+        loss = my_bits_per_byte(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return evaluate(model, valid_text, n)
+
+
+# %% [markdown]
+# That is the whole of it. The library's `train` is the same loop with a progress bar, a history and checkpoints. Trust, but
+# verify: ten steps of both must give the same model.
+
+# %%
+from gmlp import LanguageModel, train
+
+mine, theirs = make_gmlp(), make_gmlp()
+settings = {"steps": 10, "peak": 8e-3, "warmup": 5}
+mine_bits = my_train(mine, **settings)
+theirs_history = train(
+    theirs, train_text, valid_text, context=n, batch_size=12, progress=False, **settings
+)
+assert theirs_history[-1].valid_bits == mine_bits
+for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
+    assert torch.equal(a, b)
+print("equal after 10 steps")
+
+# %% [markdown]
+# ## 4.7 The run
+#
+# Which learning rate? Nobody can know; one tries. `benchmarks/learning_rates.py` tried five for this model, and five for the one it
+# will meet in 4.9, with the same steps and batches. Validation loss, in bits per byte:
+
+# %%
+sweep = {
+    "gMLP": {1e-3: 3.21, 2e-3: 2.96, 4e-3: 2.69, 8e-3: 2.54, 16e-3: 2.64},
+    "Transformer": {1e-3: 3.42, 2e-3: 3.31, 4e-3: 3.19, 8e-3: 3.27, 16e-3: 3.35},
+}
+best_peak = {name: min(losses, key=losses.get) for name, losses in sweep.items()}
+steps = 200
+print(best_peak)
+
+# %% [markdown]
+# The model has to write before training, after 50 steps, and at the end. `generate` is your sampler of lesson 02, with one more number: a
+# `temperature` below 1 makes it bolder in choosing what is probable (lesson 05 looks closely). While it runs, watch the bar: the loss on the training
+# text, the loss on the validation text.
+#
+# **Predict:** where on the ladder will it stand after 200 steps?
+
+# %% tags=["nbval-ignore-output"]
+gmlp_model = make_gmlp()
+written = {}
+
+
+def write(step):
+    generator = torch.Generator().manual_seed(0)
+    if step in (0, 50, steps):
+        tokens = generate(gmlp_model, encode("The "), 150, temperature=0.7, generator=generator)
+        written[step] = decode(tokens)
+
+
+write(0)
+gmlp_history = train(
+    gmlp_model,
+    train_text,
+    valid_text,
+    steps=steps,
+    peak=best_peak["gMLP"],
+    context=n,
+    eval_every=50,
+    on_eval=write,
+)
+
+# %% tags=["nbval-ignore-output"]
+for step in (0, 50, steps):
+    print(f"--- after {step} steps\n{written[step]}\n")
+
+# %% [markdown]
+# First noise (� stands for bytes that are no text); then letters and spaces in about the right proportions; then words, and something of the
+# shape of a sentence. The curve:
+
+# %%
+viz.curves(
+    {
+        "training": ([r.step for r in gmlp_history], [r.train_bits for r in gmlp_history]),
+        "validation": ([r.step for r in gmlp_history], [r.valid_bits for r in gmlp_history]),
+    },
+    xlabel="steps",
+    ylabel="bits per byte",
+    alt="Training and validation loss fall together, fast at first and then more slowly.",
+)
+
+# %% tags=["nbval-ignore-output"]
+result = gmlp_history[-1].valid_bits
+assert result < ladder["counting, 2 bytes of context"]
+print(f"gMLP {result:.2f}, counting with 2 bytes {ladder['counting, 2 bytes of context']:.2f}")
+print(f"read so far: {steps * 12 * n / len(train_text):.2f} of the training text")
+
+# %% [markdown]
+# The training figure is the mean since the last stop, when the model was still worse; that is why it lies above. At the end both are nearly the
+# same: the model does not learn the text by heart, of which it has read only about half.
+
+# %% [markdown]
+# ## 4.8 Checkpoints: nothing lost
+#
+# A run of a minute may be lost; a run of a night may not. A **checkpoint** holds all that the run needs to go on: the weights,
+# the optimizer's memory, how far it was. In four lines:
+
+# %%
+folder = tempfile.TemporaryDirectory()
+model, optimizer = make_gmlp(), torch.optim.AdamW(make_gmlp().parameters())
+state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": 10}
+torch.save(state, Path(folder.name) / "by_hand.pt")
+loaded = torch.load(Path(folder.name) / "by_hand.pt", weights_only=True)
+model.load_state_dict(loaded["model"])
+print(*loaded)
+
+# %% [markdown]
+# `train` does that by itself if you name a file: it writes the file at each validation (first under another name, so that a crash while writing
+# leaves the old one), and if the file is there when it begins, it goes on from it. Let us pull the plug in the middle of a small run,
+
+# %%
+settings = {"steps": 20, "context": n, "eval_every": 10, "progress": False}
+
+
+def small():
+    return make_gmlp(dim=32, depth=2)
+
+
+def pull_the_plug(step):
+    if step == 10:
+        raise KeyboardInterrupt
+
+
+checkpoint = Path(folder.name) / "run.pt"
+try:
+    train(small(), train_text, valid_text, checkpoint=checkpoint, on_eval=pull_the_plug, **settings)
+except KeyboardInterrupt:
+    print("interrupted; kept:", checkpoint.name, checkpoint.exists())
+
+# %% [markdown]
+# and start again, with a *new* model, the same call and the same file. For comparison, a run that was never interrupted.
+
+# %%
+resumed, undisturbed = small(), small()
+resumed_history = train(resumed, train_text, valid_text, checkpoint=checkpoint, **settings)
+whole_history = train(undisturbed, train_text, valid_text, **settings)
+for a, b in zip(resumed.parameters(), undisturbed.parameters(), strict=True):
+    assert torch.equal(a, b)
+assert [r.valid_bits for r in resumed_history] == [r.valid_bits for r in whole_history]
+folder.cleanup()
+print("the same model, to the last bit")
+
+# %% [markdown]
+# **What would be lost** if the checkpoint held the weights alone? *Think first.* AdamW remembers the recent size of every gradient; without
+# that memory its first steps after the restart would be of the wrong size. And `train` needs no memory of the random numbers, because step 11 draws
+# its batch from the seed 11, whoever asks.
+#
+# ## 4.9 Is it any good? Beside a Transformer
+#
+# A well-known opponent: PyTorch's own Transformer, in the shape that nanoGPT (a popular small GPT in PyTorch) uses on a CPU: 4 layers, 4 heads,
+# 128 channels, pre-norm, and a causal mask. You need not know its inside. Same text, same batches, same number of steps, the same schedule, and
+# each at its own best learning rate.
+
+
+# %%
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seq_len = n
+        self.embed = nn.Embedding(v, d)
+        self.position = nn.Embedding(n, d)
+        layer = nn.TransformerEncoderLayer(
+            d, 4, 4 * d, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        norm = nn.LayerNorm(d)
+        self.layers = nn.TransformerEncoder(layer, 4, norm, enable_nested_tensor=False)
+        self.to_logits = nn.Linear(d, v)
+
+    def forward(self, tokens):
+        n = tokens.shape[1]
+        x = self.embed(tokens) + self.position.weight[:n]
+        mask = nn.Transformer.generate_square_subsequent_mask(n)
+        return self.to_logits(self.layers(x, mask=mask, is_causal=True))
+
+
+torch.manual_seed(0)
+transformer = Transformer()
+parameters = {
+    name: sum(p.numel() for p in model.parameters())
+    for name, model in (("gMLP", gmlp_model), ("Transformer", transformer))
+}
+print(parameters, f"ratio {parameters['Transformer'] / parameters['gMLP']:.1f}")
+
+# %% [markdown]
+# **Predict:** it has nearly twice the parameters. Who wins, and who takes longer?
+
+# %% tags=["nbval-ignore-output"]
+transformer_history = train(
+    transformer,
+    train_text,
+    valid_text,
+    steps=steps,
+    peak=best_peak["Transformer"],
+    context=n,
+    eval_every=50,
+)
+
+# %% tags=["nbval-ignore-output"]
+histories = {"gMLP": gmlp_history, "Transformer": transformer_history}
+for name, history in histories.items():
+    last = history[-1]
+    print(
+        f"{name:12} {parameters[name]:8,} parameters  {last.cpu_seconds:5.0f} CPU seconds  "
+        f"{last.valid_bits:.2f} bits per byte"
+    )
+
+# %%
+assert parameters["gMLP"] <= parameters["Transformer"]
+assert gmlp_history[-1].valid_bits < transformer_history[-1].valid_bits
+print("with fewer parameters, the gMLP has the lower validation loss")
+
+# %%
+viz.curves(
+    {
+        name: ([record.cpu_seconds for record in history], [r.valid_bits for r in history])
+        for name, history in histories.items()
+    },
+    xlabel="CPU seconds",
+    ylabel="validation, bits per byte",
+    alt="Validation loss by CPU seconds. The gMLP's curve lies below the Transformer's everywhere and ends earlier.",
+)
+
+# %% [markdown]
+# (CPU seconds count the work of all cores together, and the validations.) And the whole ladder:
+
+# %%
+rungs = {"blind guessing": 8.0, **ladder}
+rungs |= {name: history[-1].valid_bits for name, history in histories.items()}
+viz.bars(
+    dict(sorted(rungs.items(), key=lambda rung: -rung[1])),
+    xlabel="bits per byte on the validation part (less is better)",
+    alt="Bits per byte as bars, from blind guessing, 8, down over counting with 0, 1 and 2 bytes of context to the "
+    "gMLP, which is lowest. The Transformer stands between counting with 1 and with 2 bytes.",
+)
+
+# %% [markdown]
+# **What may you conclude?** On this text, with these few steps, at this size, the gMLP learns faster. **What may you not?** Nearly everything else. The
+# Transformer has not even passed counting with two bytes: after 200 steps it is far from finished, and with a hundred times the steps it will do much
+# better; so will the gMLP. One text and one seed say nothing about the end of that race. Lesson 13 compares with several seeds, error
+# bars and longer runs; lesson 06 shows a task at which the gMLP fails and attention shines.
+#
+# Why so fast? A guess: much of what a beginner can learn about text lies in the last few bytes, and a row of $W$ can point at them from the first step
+# on. Look at the first unit of the trained model:
+
+# %%
+viz.matrices(
+    {
+        "W, layer 1": gmlp_model.blocks[0].fn.fn.sgu.mixing_matrix(n)[0],
+        "layer 4": gmlp_model.blocks[3].fn.fn.sgu.mixing_matrix(n)[0],
+    },
+    alt="The matrices of the first and the last layer, white above the diagonal. In the first a strong band lies on and right "
+    "below the diagonal; in the last the entries are pale and spread over the whole triangle.",
+)
+
+# %% [markdown]
+# ## 4.10 The finished module
+#
+# `LanguageModel` is yours, with errors that explain themselves; `train` you have met.
+
+# %%
+finished = LanguageModel(v, d, n, make_gmlp().blocks)
+finished.load_state_dict(gmlp_model.state_dict())
+with torch.no_grad():
+    assert torch.equal(finished(inputs), gmlp_model(inputs))
+print("equal to yours on", tuple(inputs.shape))
+
+for wrong in (torch.full((1, 3), 256), torch.zeros(1, n + 1, dtype=torch.long)):
+    try:
+        finished(wrong)
+    except ValueError as error:
+        print(error)
+
+# %%
+from gmlp import bits_per_byte, learning_rate, sample_batch
+
+for seed in range(3):
+    for a, b in zip(
+        sample_batch(train_text, 5, n, seed), my_sample_batch(train_text, 5, n, seed), strict=True
+    ):
+        assert torch.equal(a, b)
+assert torch.equal(bits_per_byte(model(inputs), targets), my_bits_per_byte(model(inputs), targets))
+assert [learning_rate(s, 200, 1.0, 50) for s in range(200)] == rates
+print("batches, loss and schedule: equal to yours")
+
+# %% [markdown]
+# ## What you can do now
+#
+# - [x] assemble a language model: embedding, blocks, norm, logits;
+# - [x] cut batches, and count in bits per byte, from 8 downwards;
+# - [x] warm up, come down along a cosine, clip; and test every model first on a single batch;
+# - [x] tell training loss from validation loss, and resume a run to the last bit;
+# - [x] compare two models at equal budget, and say what follows and what does not.
+#
+# **Practise:** [exercises 04](../exercises/04_training.ipynb): the loss in bits per byte.
+#
+# **Play:** change `"pydocs"` at the top to `"stdlib"`, Python's own source code, or to the path of a text of
+# your own, and raise `steps` to 2,000. It takes ten times as long, and what it writes is much better.
+#
+# **Next:** to write one byte, `generate` re-reads the whole window, again and again. Lesson 05 will find out how
+# little of that is needed.

@@ -1,0 +1,118 @@
+"""The learner's way, in the real JupyterLab and a real browser. Slow: `course.py test --all`."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("GMLP_TEST_ALL"), reason="slow: course.py test --all"),
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="no Chromium found; on Debian: sudo apt install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clean clone of what is committed, so that nobody's own work/ is touched."""
+    folder = tmp_path_factory.mktemp("lab") / "the course"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(clone):
+    """The address of a running Lab, token included."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    env |= {"PYTHONUNBUFFERED": "1", "JUPYTER_CONFIG_DIR": str(clone.parent / "config")}
+    command = [sys.executable, "course.py", "lab", "--no-browser", "--port", str(port)]
+    with (clone.parent / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=clone, env=env, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            text = (clone.parent / "log").read_text()
+            if found := re.search(rf"http://127\.0\.0\.1:{port}/\S*token=(\w+)", text):
+                break
+            assert server.poll() is None, text
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}", found[1]
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone, lab):
+    from playwright.sync_api import sync_playwright
+
+    address, token = lab
+    # Exercises are left out: an untouched one stops at `raise NotImplementedError`, as it should.
+    chapters = sorted(path.name for path in (clone / "work" / "chapters").glob("*.ipynb"))
+    assert chapters
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        for name in chapters:
+            page.goto(f"{address}/lab/tree/work/chapters/{name}?token={token}&reset")
+            page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+            page.wait_for_selector('[data-status="idle"]', timeout=60_000)
+            page.click("text=Run >> nth=0")
+            page.click("text=Run All Cells")
+            path = clone / "work" / "chapters" / name
+            before = path.read_bytes()
+            deadline = time.monotonic() + 300
+            while time.monotonic() < deadline:  # the last cell's output is there, kernel idle
+                page.wait_for_timeout(1000)
+                prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+                if not any("*" in prompt for prompt in prompts):
+                    break
+            page.keyboard.press("Control+s")
+            for _ in range(60):
+                page.wait_for_timeout(500)
+                if path.read_bytes() != before:
+                    break
+            saved = nbformat.read(path, as_version=4)
+            code = [cell for cell in saved.cells if cell.cell_type == "code"]
+            errors = [o for cell in code for o in cell.outputs if o.output_type == "error"]
+            assert not errors, f"{name}: {errors[0].evalue}"
+            assert sum(cell.execution_count is not None for cell in code) == len(code), name
+        browser.close()
+    status = ["git", "status", "--porcelain"]
+    assert subprocess.run(status, cwd=clone, capture_output=True, check=True).stdout == b""
+    build = [sys.executable, "tools/build.py", "--check"]
+    assert subprocess.run(build, cwd=clone, check=False).returncode == 0
+
+
+def test_lab_answers_and_wants_its_token(lab):
+    address, token = lab
+    with urllib.request.urlopen(f"{address}/api") as answer:
+        assert "version" in json.load(answer)
+    with urllib.request.urlopen(f"{address}/api/contents?token={token}") as answer:
+        assert "work" in [item["name"] for item in json.load(answer)["content"]]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{address}/api/contents")
