@@ -193,8 +193,9 @@ viz.curves(
     {"examined on new text": (ks, valid_bits), "examined on its own text": (ks, train_bits)},
     xlabel="bytes of context",
     ylabel="bits per byte",
-    alt="Bits by length of context. On its own text the counter gets ever better, towards nothing. On new "
-    "text it improves up to three or four bytes and then gets worse again.",
+    alt="Bits by length of context. On its own text the counter gets ever better, towards "
+    "nothing. On new text it improves up to three or four bytes and then gets worse "
+    "again.",
 )
 best = min(ks, key=lambda k: valid_bits[k])
 assert valid_bits[0] > valid_bits[1] > valid_bits[2] and 2 < best < 6
@@ -243,8 +244,8 @@ ladder["the small gMLP of 0.1"] = tiny_bits
 viz.bars(
     ladder,
     xlabel="bits per byte on the validation part (less is better)",
-    alt="A ladder of bars: blind guessing 8 bits per byte, counting with 0, 1 and 2 bytes of context "
-    "each lower, the best counter lower still, and the small gMLP lowest.",
+    alt="A ladder of bars: blind guessing 8 bits per byte, counting with 0, 1 and 2 bytes of "
+    "context each lower, the best counter lower still, and the small gMLP lowest.",
 )
 
 # %%

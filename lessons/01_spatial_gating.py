@@ -253,9 +253,9 @@ for name, task in tasks.items():
 # %%
 viz.matrices(
     {name: network[3].weight for name, network in trained.items()},
-    alt="Three learned 12 by 12 matrices. Shift has one strong line, a step below the main diagonal, "
-    "reverse one along the rising diagonal, on nearly white ground. Copy is pale everywhere, "
-    "without a line.",
+    alt="Three learned 12 by 12 matrices. Shift has one strong line, a step below the main "
+    "diagonal, reverse one along the rising diagonal, on nearly white ground. Copy is "
+    "pale everywhere, without a line.",
 )
 
 # %% [markdown]
@@ -339,8 +339,8 @@ viz.curves(
     {name: (range(20, 161, 20), accuracy) for name, accuracy in reached.items()},
     xlabel="training steps",
     ylabel="accuracy",
-    alt="Accuracy on reversing by training steps. The start with W near zero and b = 1 reaches 1.0 "
-    "within 40 steps; the other two are still far below it then.",
+    alt="Accuracy on reversing by training steps. The start with W near zero and b = 1 "
+    "reaches 1.0 within 40 steps; the other two are still far below it then.",
 )
 
 # %% [markdown]
@@ -453,8 +453,9 @@ print("trained:", fit_pair(unit) > 0.98)
 # %%
 viz.matrices(
     {"head 0": unit.weight[0], "head 1": unit.weight[1]},
-    alt="The matrices of the two heads. Both show two lines, the mirror line of reverse and the line "
-    "one below the main diagonal of shift, but with different signs and strengths.",
+    alt="The matrices of the two heads. Both show two lines, the mirror line of reverse and "
+    "the line one below the main diagonal of shift, but with different signs and "
+    "strengths.",
 )
 
 # %% [markdown]

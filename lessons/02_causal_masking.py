@@ -115,7 +115,7 @@ for prompt in (b"The value of", b"If the name ", b"An expression"):
 # ## 2.2 Catch it cheating
 #
 # Suspicion needs an experiment. Change nothing but the *last* byte of the input, and look which
-# outputs move at all, be it ever so little. An honest model cannot know at position 5 what stands at position 31.
+# outputs move at all, even a tiny bit. An honest model cannot know at position 5 what stands at position 31.
 
 
 # %%
@@ -143,9 +143,8 @@ assert moved(cheater, n - 1) == list(range(n))
 for position in (0, 1, 15, 30, 31):
     print(f"position {position:2}: {window_bits[:, position].mean():.1f} bits")
 assert window_bits[:, :-1].mean() < 0.1 < 2 < window_bits[:, -1].mean()
-print(
-    f"the mean over 32 positions: {window_bits.mean():.2f}, of which the last one alone makes {window_bits[:, -1].mean() / n:.2f}"
-)
+last = window_bits[:, -1].mean() / n
+print(f"mean over all 32: {window_bits.mean():.2f}, of which the last one makes {last:.2f}")
 
 # %% [markdown]
 # The last one: its answer stands outside the window. Nearly the whole bill comes from there. And when you *write*, nothing ever stands to
@@ -192,8 +191,9 @@ def corner(table):
 
 viz.matrices(
     {"reaction J": corner(table), "weights W": corner(cheater[3].weight[0])},
-    alt="The first ten rows and columns of the Jacobian and of W. The Jacobian is strong on the diagonal and on the line one "
-    "step above it, and tinted everywhere. W is nearly white but for a strong line one step above the diagonal.",
+    alt="The first ten rows and columns of the Jacobian and of W. The Jacobian is strong on "
+    "the diagonal and on the line one step above it. W is pale but for one strong line, a "
+    "step above the diagonal",
 )
 
 # %% [markdown]
@@ -210,7 +210,7 @@ W = torch.arange(1.0, 17.0).view(4, 4)
 print(W.tril())
 
 # %% [markdown]
-# It is easy to say and easy to get wrong. Here are three ways. (At each call our unit asks its method `mixing_matrix(n)` for the $W$ that it shall use; you saw
+# It is easy to say and easy to get wrong. Here are three ways. (At each call our unit asks its method `mixing_matrix(n)` for the $W$ to use; you saw
 # it at the end of lesson 01. We replace that method.)
 #
 # **First: once, at the beginning.** Why mask at every call? Zero the upper triangle when the unit is made,
@@ -305,8 +305,8 @@ viz.matrices(
         "off by one": corner(jacobian(off_by_one, n)),
         "causal": corner(jacobian(honest, n)),
     },
-    alt="The first ten rows and columns of three Jacobians. Without a mask there is colour everywhere. Off by one is white above "
-    "the line one step over the diagonal, and strong on that line. Causal is white above the diagonal.",
+    alt="The first ten rows and columns of three Jacobians. Without a mask and off by one, the "
+    "line one step above the diagonal is strong. Causal is white above the diagonal",
 )
 assert (jacobian(honest, n)[future] == 0).all()
 

@@ -145,9 +145,9 @@ viz.curves(
     xlabel="layer",
     ylabel="size",
     log_y=True,
-    alt="A fresh plain stack on a log scale. Going forward, the differences between positions fall from about 1 to a "
-    "millionth within eight layers. Going backward from layer 16, the gradient falls in a straight line by about "
-    "eleven powers of ten.",
+    alt="A fresh plain stack on a log scale. Going forward, the differences between positions"
+    " fall from about 1 to a millionth within eight layers. Going backward from layer 16,"
+    " the gradient falls in a straight line by about eleven powers of ten.",
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -194,8 +194,8 @@ viz.curves(
     xlabel="layer",
     ylabel="gradient",
     log_y=True,
-    alt="Gradient by layer on a log scale. From layer 16 down to layer 1 plain falls in a straight line by about "
-    "eleven powers of ten; residual is flat.",
+    alt="Gradient by layer on a log scale. From layer 16 down to layer 1 plain falls in a "
+    "straight line by about eleven powers of ten; residual is flat.",
 )
 
 # %% [markdown]
@@ -289,8 +289,9 @@ viz.curves(
     xlabel="layer",
     ylabel="differences after training",
     log_y=True,
-    alt="Differences between positions by layer, after forty steps at the large rate, on a log scale. Residual explodes, by "
-    "five powers of ten up to layer 16; pre-norm grows to about ten; post-norm stays near one.",
+    alt="Differences between positions by layer, after forty steps at the large rate, on a "
+    "log scale. Residual explodes, by five powers of ten up to layer 16; pre-norm grows "
+    "to about ten; post-norm stays near one.",
 )
 
 # %%

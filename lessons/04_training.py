@@ -203,8 +203,9 @@ viz.curves(
     xlabel="step",
     ylabel="bits per byte",
     log_y=True,
-    alt="Loss over thirty steps. The small rate falls slowly, the middle one fast, to about half of where it began; the "
-    "large one first jumps up to several times as much and then comes back to about where it began.",
+    alt="Loss over thirty steps. The small rate falls slowly, the middle one fast, to about "
+    "half of where it began; the large one first jumps up to several times as much and "
+    "then comes back to about where it began.",
 )
 
 # %% [markdown]
@@ -217,8 +218,8 @@ viz.curves(
     {"": (range(1, 31), lengths)},
     xlabel="step",
     ylabel="length of the gradient",
-    alt="The length of the gradient over thirty steps: above 2 in the beginning and up to nearly 3, later around 1 with single "
-    "peaks.",
+    alt="The length of the gradient over thirty steps: above 2 in the beginning and up to "
+    "nearly 3, later around 1 with single peaks.",
 )
 assert max(lengths[:5]) > 1.2 * min(lengths[-5:])
 
@@ -242,8 +243,8 @@ viz.curves(
     {"": (range(200), rates)},
     xlabel="step",
     ylabel="share of the peak",
-    alt="The rate rises in a straight line to its peak at step 49, then falls along half a cosine to a "
-    "tenth of it at step 199.",
+    alt="The rate rises in a straight line to its peak at step 49, then falls along half a "
+    "cosine to a tenth of it at step 199.",
 )
 
 # %% [markdown]
@@ -500,7 +501,8 @@ viz.curves(
     },
     xlabel="CPU seconds",
     ylabel="validation, bits per byte",
-    alt="Validation loss by CPU seconds. The gMLP's curve lies below the Transformer's everywhere and ends earlier.",
+    alt="Validation loss by CPU seconds. The gMLP's curve lies below the Transformer's "
+    "everywhere and ends earlier.",
 )
 
 # %% [markdown]
@@ -512,8 +514,9 @@ rungs |= {name: history[-1].valid_bits for name, history in histories.items()}
 viz.bars(
     dict(sorted(rungs.items(), key=lambda rung: -rung[1])),
     xlabel="bits per byte on the validation part (less is better)",
-    alt="Bits per byte as bars, from blind guessing, 8, down over counting with 0, 1 and 2 bytes of context to the "
-    "gMLP, which is lowest. The Transformer stands between counting with 1 and with 2 bytes.",
+    alt="Bits per byte as bars, from blind guessing, 8, down over counting with 0, 1 and 2 "
+    "bytes of context to the gMLP, which is lowest. The Transformer stands between "
+    "counting with 1 and with 2 bytes.",
 )
 
 # %% [markdown]
@@ -531,8 +534,9 @@ viz.matrices(
         "W, layer 1": gmlp_model.blocks[0].fn.fn.sgu.mixing_matrix(n)[0],
         "layer 4": gmlp_model.blocks[3].fn.fn.sgu.mixing_matrix(n)[0],
     },
-    alt="The matrices of the first and the last layer, white above the diagonal. In the first a strong band lies on and right "
-    "below the diagonal; in the last the entries are pale and spread over the whole triangle.",
+    alt="The matrices of the first and the last layer, white above the diagonal. In the first"
+    " a strong band lies on and right below the diagonal; in the last the entries are "
+    "pale and spread over the whole triangle.",
 )
 
 # %% [markdown]

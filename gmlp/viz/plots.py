@@ -104,6 +104,7 @@ def matrices(
             axes.imshow(values, cmap=colours, vmin=-top, vmax=top)
             axes.set(title=name, xlabel=xlabel)
             axes.spines[["top", "right"]].set_visible(True)
+            axes.locator_params(integer=True)
         row[0][0].set(ylabel=ylabel, xlabel=f"{xlabel}\n(full colour: ±{top:.2g})")
         show(figure, alt)
 
