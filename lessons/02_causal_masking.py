@@ -5,8 +5,8 @@
 #
 # When you are done you can
 #
-# 1. tell from a loss that is too good that a model sees the future;
-# 2. find the leak in any model twice over: by changing one token, and by its Jacobian;
+# 1. recognise, by a loss that is too good, a model that sees the future;
+# 2. find the leak in two ways: by changing one token, and by the Jacobian;
 # 3. get the mask wrong in three ways, and say how each shows;
 # 4. get it right, and predict exactly what a causal unit can and cannot do;
 # 5. write text with a six-line sampler.
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gmlp import SpatialGatingUnit, load_corpus, sample_batch, split_corpus, viz
+from gmlp import SpatialGatingUnit, count_bits, load_corpus, sample_batch, split_corpus, viz
 
 # %% [markdown]
 # ## 2.1 A model that writes
@@ -72,7 +72,7 @@ def fit(model, steps=200):
 
 
 # %% [markdown]
-# We measure in **bits per byte**, as in lesson 01: blind guessing costs 8, and a model that knows the text by
+# We measure in **bits per byte**, as in lesson 00: blind guessing costs 8, and a model that knows the text by
 # heart 0. In 1951 Claude Shannon had people guess English letter by letter, and put the language itself near 1 bit a letter.
 #
 # **Predict:** one spatial gating unit, only 200 steps, a few seconds. How many bits on text it
@@ -147,14 +147,14 @@ last = window_bits[:, -1].mean() / n
 print(f"mean over all 32: {window_bits.mean():.2f}, of which the last one makes {last:.2f}")
 
 # %% [markdown]
-# The last one: its answer stands outside the window. Nearly the whole bill comes from there. And when you *write*, nothing ever stands to
-# your right: then every position is like the last one.
+# The last one: its answer stands outside the window. Nearly the whole bill comes from there. And when you *write*, nothing ever stands to your right: then every
+# position is as blind as the last one, and, unlike the last one, has never practised it.
 #
 # ## 2.3 The Jacobian: all leaks at once
 #
 # One changed byte shows what leaks from *one* position. We can have all positions in one picture: how much does the output at $i$ react when the
-# input at $j$ changes a little? That is a derivative, one for every pair; the table of them is the
-# **Jacobian**:
+# input at $j$ changes a little? That is a derivative, one for every pair; the table of all these derivatives is the **Jacobian**. We keep only the
+# length of each:
 #
 # $$J_{i,j} = \Big\lVert \frac{\partial\, out_i}{\partial\, in_j} \Big\rVert$$
 #
@@ -168,7 +168,9 @@ def jacobian(model, n):
     vectors = model[0](tokens).detach().requires_grad_()  # (1, n, d)
     best = model[1:](vectors)[0].amax(-1)  # (n,): the best score at each position
     rows = []
-    for i in range(n):
+    for i in range(
+        n
+    ):  # like backward(), but hands the gradient out; the graph is kept for the next i
         (derivative,) = torch.autograd.grad(best[i], vectors, retain_graph=True)
         rows.append(derivative[0].norm(dim=-1))  # (n,): one length for each input
     return torch.stack(rows)  # (n, n)
@@ -191,13 +193,13 @@ def corner(table):
 
 viz.matrices(
     {"reaction J": corner(table), "weights W": corner(cheater[3].weight[0])},
-    alt="The first ten rows and columns of the Jacobian and of W. The Jacobian is strong on "
-    "the diagonal and on the line one step above it. W is pale but for one strong line, a "
-    "step above the diagonal",
+    alt="The first ten rows and columns of the Jacobian and of W. The Jacobian has colour on the "
+    "diagonal and on the line one step above it, dark in some rows and pale in others; the rest "
+    "is nearly white. W has one strong line, a step above the diagonal",
 )
 
 # %% [markdown]
-# $W$ says it plainly: listen to your right neighbour, and to hardly anybody else. (In the Jacobian the diagonal is strong as well: every position also has its own
+# Most of the 496 leaks are too weak to be seen here. One line is not, and $W$ says it plainly: listen to your right neighbour, and to hardly anybody else. (In the Jacobian the diagonal is strong as well: every position also has its own
 # byte, through $u$.)
 #
 # ## 2.4 Three wrong masks
@@ -211,7 +213,7 @@ print(W.tril())
 
 # %% [markdown]
 # It is easy to say and easy to get wrong. Here are three ways. (At each call our unit asks its method `mixing_matrix(n)` for the $W$ to use; you saw
-# it at the end of lesson 01. We replace that method.)
+# it at the end of lesson 01. The second and the third way replace that method.)
 #
 # **First: once, at the beginning.** Why mask at every call? Zero the upper triangle when the unit is made,
 # and be done.
@@ -236,7 +238,7 @@ assert moved(model, n - 1) == list(range(n))
 # Before training all is well, and a test that looks only then would pass. Then gradients flow into the zeros and
 # fill them. **A mask is not a starting value.**
 #
-# **Second: off by one.** `tril` takes a diagonal. **Predict** what a model with `tril(1)` will score.
+# **Second: off by one.** `tril(1)` keeps one line more, the one just above the diagonal. **Predict** what a model with `tril(1)` will score.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -255,8 +257,7 @@ print("moved by the last byte:", moved(off_by_one, n - 1))
 assert moved(off_by_one, n - 1) == [n - 2, n - 1]
 
 # %% [markdown]
-# One diagonal too many, and the score is as absurd as without any mask: the one entry that leaks is the one
-# with the answer. A mask that is *almost* right is no better than none.
+# One diagonal too many, and the score is as absurd as without any mask: in each row only one entry leaks, and it is the one with the answer. A mask that is *almost* right is no better than none.
 #
 # **Third: by habit.** In attention the mask goes in as $-\infty$, because a softmax comes after it and
 # turns $-\infty$ into 0. No softmax follows here.
@@ -306,7 +307,7 @@ viz.matrices(
         "causal": corner(jacobian(honest, n)),
     },
     alt="The first ten rows and columns of three Jacobians. Without a mask and off by one, the "
-    "line one step above the diagonal is strong. Causal is white above the diagonal",
+    "line one step above the diagonal has colour. Causal is white above the diagonal",
 )
 assert (jacobian(honest, n)[future] == 0).all()
 
@@ -318,33 +319,38 @@ assert (jacobian(honest, n)[future] == 0).all()
 
 
 # %% tags=["nbval-ignore-output"]
-def at_15(model):
+def at_15(name, model):
     with torch.no_grad():
         whole = bits(model(windows), answers)[:, 15].mean().item()
         cut_off = bits(model(windows[:, :16]), answers[:, :16])[:, 15].mean().item()
-    print(f"whole window {whole:.2f}   cut off {cut_off:.2f}")
+    print(f"{name:8} whole window {whole:.2f}   cut off {cut_off:.2f}")
     return whole, cut_off
 
 
-cheater_whole, cheater_cut = at_15(cheater)
-honest_whole, honest_cut = at_15(honest)
+cheater_whole, cheater_cut = at_15("cheater", cheater)
+honest_whole, honest_cut = at_15("honest", honest)
 
 # %%
 assert abs(honest_whole - honest_cut) < 1e-4
 assert cheater_whole < 0.5 < honest_whole < cheater_cut
-print("the honest one keeps its word; the cheater breaks down where it counts")
+with torch.no_grad():
+    honest_bits = bits(honest(windows), answers).mean().item()
+print("the honest score over all positions lies between 2 and 3.5:", 2 < honest_bits < 3.5)
 
 # %% [markdown]
-# The honest bits look worse and are worth more: they are the same whether the future is there or not. Let it write, and run on for a while.
+# The honest bits look worse and are worth more: they are the same whether the future is there or not. Over all positions, and written out:
 
 # %% tags=["nbval-ignore-output"]
+counted = count_bits(train_text, valid_text, 2)
+print(f"{honest_bits:.2f} bits per byte; counting with two bytes of context: {counted:.2f}\n")
 for prompt in (b"The value of", b"If the name "):
     print(write(honest, prompt, 120).decode(errors="replace"), end="\n\n")
 
 # %% [markdown]
-# Not literature. But it is *one* unit, trained for seconds; lessons 03 and 04 make it deep and train it properly.
+# To the eye this is hardly better than what the cheater wrote. The bits see the difference. And it is only *one* unit, trained for seconds; lessons 03 and 04 make
+# it deep and train it properly.
 #
-# **Why does this matter so much?** A causal model gives the same answers for the first bytes, no matter what comes after, or if nothing does:
+# **Why does this matter so much?** A causal model gives the same answers for the first bytes, whatever comes after them, even nothing:
 
 # %%
 with torch.no_grad():
@@ -354,8 +360,8 @@ assert difference > 1
 print("causal: equal   no mask: off by more than 1")
 
 # %% [markdown]
-# So *one* pass over a window of 32 bytes asks 32 honest questions: from 1 byte guess the 2nd, from 2 the 3rd, and so on up to 32, each as if the rest
-# did not exist. Without the mask you would need 32 passes for that. This is why language models are masked.
+# So *one* pass over a window of 32 bytes asks 32 honest questions: from 1 byte guess the 2nd, from 2 the 3rd, …, from 32 the 33rd, each as if the rest did
+# not exist. Without the mask you would need 32 passes for that. This is why language models are masked.
 #
 # ## 2.6 What a causal unit cannot do, exactly
 #
@@ -399,26 +405,23 @@ for name in tasks:
 
 # %% [markdown]
 # *Copy* needs only yourself. *Shift* can be done everywhere but at position 0, whose letter stands at the far right: there
-# it is one in ten. *Reverse* works in the right half, whose mirror images have gone by, and is chance in the left one. The
+# it is one in ten. *Reverse* works in the right half, whose mirror images have already been read, and is chance in the left one. The
 # mask takes exactly what it must take and nothing else.
 #
 # ## 2.7 Heads, and a price
 #
-# Every head has its own matrix, and every matrix needs the mask. `tril` works on the last two axes, so heads need no extra code. (We fill $W$ with large
-# random numbers first: with a $W$ near 0 many a mistake would not show.)
+# Every head has its own matrix, and every matrix needs the mask. `tril` works on the last two axes, so heads need no extra code:
 
 # %%
 torch.manual_seed(0)
 two_heads = network(SpatialGatingUnit(4 * d, n, heads=2))
-two_heads[3].weight.data.normal_()
 print("unmasked, two heads:", len(moved(two_heads, n - 1)), "outputs move")
 two_heads[3] = MyCausalSGU(4 * d, n, heads=2)
-two_heads[3].weight.data.normal_()
 print("causal, two heads  :", len(moved(two_heads, n - 1)), "output moves")
 assert moved(two_heads, n - 1) == [n - 1]
 
 # %% [markdown]
-# The price: almost half of $W$ is stored and never used. Its gradient is zero:
+# The price: almost half of $W$ is stored and never used. The gradient of that half is zero:
 
 # %%
 unit = honest[3]

@@ -98,7 +98,8 @@ def plain():
 
 
 # %% [markdown]
-# **Predict:** no block at all, one block, sixteen blocks; forty steps each. Put them in order.
+# **Predict:** no block at all, one block, sixteen blocks; forty steps each. How many bits for each? (No block is not nothing: the embedding and
+# the scores still see the current byte.)
 #
 # For comparison, the bits of somebody who knows how common each byte is and no more (lesson 00, zero bytes
 # of context).
@@ -114,11 +115,11 @@ assert short[16] > max(short[0], short[1]) + 0.5
 print("worst:", max(short, key=short.get), "blocks")
 
 # %% [markdown]
-# Sixteen blocks can say everything that one can, and more. Yet they do worse than none: no better than counting single
-# bytes, for which one need not look at the input at all. It is as if the input did not get through.
+# Sixteen blocks can say everything that one can, and more. Yet they do worse than no block at all, and no better than counting single bytes. For that one needs no input. It is
+# as if the input did not get through.
 #
-# Let us see. Two numbers for each layer of a fresh stack. **Forward**: how different are the vectors that stand at different places of
-# the text (their standard deviation)? If all are alike, the layer is told nothing. **Backward**: how strongly does the loss react
+# Let us see. Two numbers for each layer of a fresh stack. **Forward**: how different are the vectors that stand at the same position of
+# different windows (their standard deviation)? If all are alike, the layer is told nothing about the text. **Backward**: how strongly does the loss react
 # to a small change of what enters the layer? That is the length of the gradient. (`retain_grad` tells PyTorch to keep a gradient
 # that it would throw away.)
 
@@ -132,7 +133,7 @@ def listen(model):
         entering.append(x)
         x = layer(x)
     bits(model[-1](model[-2](x)), targets).backward()
-    forward = [x.detach().std(dim=(0, 1)).mean().item() for x in entering]
+    forward = [x.detach().double().std(dim=0).mean().item() for x in entering]
     backward = [x.grad.norm().item() for x in entering]
     model.zero_grad()
     return forward, backward
@@ -145,9 +146,9 @@ viz.curves(
     xlabel="layer",
     ylabel="size",
     log_y=True,
-    alt="A fresh plain stack on a log scale. Going forward, the differences between positions"
-    " fall from about 1 to a millionth within eight layers. Going backward from layer 16,"
-    " the gradient falls in a straight line by about eleven powers of ten.",
+    alt="A fresh plain stack on a log scale. Going forward, the differences fall by nearly nine "
+    "powers of ten from layer 1 to 16; going backward, the gradient falls by eleven from layer "
+    "16 to 1, in a straight line",
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -202,7 +203,7 @@ viz.curves(
 # The gradient goes from right to left. In the plain stack it falls in a straight line, on a log scale: a constant factor for each
 # layer. With the residual it is flat: the first layer hears as well as the last.
 #
-# **Predict:** so the residual stack of sixteen learns well? At any learning rate?
+# **Predict:** sixteen residual blocks, once with the learning rate 0.003 and once with 0.01. Do both learn?
 
 # %% tags=["nbval-ignore-output"]
 table, trained = {}, {}
@@ -223,7 +224,7 @@ assert table["residual", 3e-3] < table["plain", 3e-3] - 0.3 < table["residual", 
 print("the residual learns at the small rate, not at the large one")
 
 # %% [markdown]
-# Half a success. At the small learning rate it learns, where the plain stack does not. At the large one it is lost again. Small steps would be a way out, and a slow one.
+# Half a success. At the small learning rate it learns, where the plain stack does not. At the large one it is lost again.
 #
 # ## 3.4 The norm, and where it stands
 #
@@ -231,14 +232,14 @@ print("the residual learns at the small rate, not at the large one")
 
 # %% tags=["nbval-ignore-output"]
 forward, _ = listen(trained["residual"])
-print("differences by layer:", *(f"{size:.0e}" for size in forward[::3]))
+print("differences at layers 1, 4, 7 …:", *(f"{size:.0e}" for size in forward[::3]))
 
 # %%
 assert forward[-1] > 1e3 * forward[0]
-print("the sum has grown more than a thousandfold")
+print("the differences have grown more than a thousandfold")
 
 # %% [markdown]
-# It has exploded. Every layer adds to $x$, in proportion to the $x$ that it sees (and the unit multiplies channels with each other), so what is
+# It has exploded. What a layer adds to $x$ grows with the $x$ that it sees (in the unit the gate is normalised, but the half $u$ is not), so what is
 # large becomes larger. The next layers see numbers for which their weights were never meant. So give each layer an
 # input of standard size: normalise. But where?
 #
@@ -266,8 +267,7 @@ def pre_norm():
 
 
 # %% [markdown]
-# **Predict:** which of the two will learn at the large rate? A hint: in which of them does $x$ travel from the first layer to the last
-# without being touched?
+# **Predict:** which of the two will learn at the large rate?
 
 # %% tags=["nbval-ignore-output"]
 compare("post-norm", post_norm)
@@ -279,8 +279,8 @@ assert large["pre-norm"] < min(large[k] for k in large if k != "pre-norm") - 0.3
 print("best at the large rate:", min(large, key=large.get))
 
 # %% [markdown]
-# At the small rate all three residual stacks are about equal. At the large one only pre-norm learns. So this is what the norm buys: larger
-# steps. Listen to all three, after their training at the large rate:
+# At the small rate all three residual stacks are about equal. At the large one only pre-norm learns: there $x$ travels from the first layer to the
+# last, added to, but never rescaled. So this is what the norm buys: training bears larger steps. Listen to all three, after their training at the large rate:
 
 # %%
 heard = {name: listen(trained[name]) for name in ("residual", "post-norm", "pre-norm")}
@@ -289,15 +289,15 @@ viz.curves(
     xlabel="layer",
     ylabel="differences after training",
     log_y=True,
-    alt="Differences between positions by layer, after forty steps at the large rate, on a "
-    "log scale. Residual explodes, by five powers of ten up to layer 16; pre-norm grows "
-    "to about ten; post-norm stays near one.",
+    alt="Differences by layer, after forty steps at the large rate, on a log scale. Residual "
+    "explodes, by more than five powers of ten up to layer 16; pre-norm grows to about ten; "
+    "post-norm does not grow",
 )
 
 # %%
 last = {name: forward[-1] for name, (forward, _) in heard.items()}
 assert last["residual"] > 100 * last["pre-norm"] > 100 * last["post-norm"]
-print("from the largest sum to the smallest:", *sorted(last, key=last.get, reverse=True))
+print("from the largest differences to the smallest:", *sorted(last, key=last.get, reverse=True))
 
 # %% [markdown]
 # In pre-norm the sum still grows, but gently, and no layer ever sees its size.
@@ -306,7 +306,7 @@ print("from the largest sum to the smallest:", *sorted(last, key=last.get, rever
 # note it. (Xiong et al. 2020, [On Layer Normalization in the Transformer Architecture](https://arxiv.org/abs/2002.04745), find the reason in the first
 # steps, and a remedy: a slow start, which lesson 04 calls warm-up. We choose what works at once.)
 #
-# Does depth pay, then? Not in forty steps. Over a somewhat longer run, at the small rate:
+# Does depth pay, then? Over a somewhat longer run, at the small rate:
 
 # %% tags=["nbval-ignore-output"]
 longer = {depth: fit(stack(pre_norm, depth), 150, lr=3e-3) for depth in (0, 1, 8)}
@@ -318,7 +318,7 @@ assert longer[8] < longer[1] < longer[0]
 print("each is better than the one before")
 
 # %% [markdown]
-# A little, and the more the longer you train. What we have won first of all is that depth no longer *costs* us the model.
+# A little, in this one run. The main gain is another: a deep model can now be trained at all.
 #
 # One layer of all our models from here on:
 
@@ -326,13 +326,12 @@ print("each is better than the one before")
 viz.residual_blocks_diagram()
 
 # %% [markdown]
-# In letters: `Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, sgu)))`.
+# In code: `Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, sgu)))`.
 #
 # ## 3.5 A side room: GEGLU, a gate inside one token
 #
 # The unit gates one half of the channels by what *other positions* say. It has a small sibling that stays within
-# one position: one half of the channels gates the other. It has nothing to do with depth; we build it here because it is made of the same
-# two pieces, and lesson 10 needs it.
+# one position: one half of the channels gates the other. It has nothing to do with depth; we build it here because it is made of the same two steps, split and multiply, and lesson 10 needs it.
 #
 # $$value, gate = \mathrm{split}(x), \qquad out = value \odot \mathrm{GELU}(gate)$$
 
@@ -347,18 +346,17 @@ class MyGEGLU(nn.Module):
 print(MyGEGLU()(torch.tensor([5.0, 5.0, 5.0, -3.0, 0.0, 3.0])))
 
 # %% [markdown]
-# Three times a 5: the first all but shut off by its gate of −3, the second shut off by 0, the third let through, tripled.
+# Three times a 5: the first all but shut off by its gate of −3, the second shut off by 0, the third let through, about tripled.
 #
-# What is it good for? Products. Two of these gates make an exact one, because $\mathrm{GELU}(g) - \mathrm{GELU}(-g) = g$:
+# What is it good for? Products. Two such gates together compute an exact product, because $\mathrm{GELU}(g) - \mathrm{GELU}(-g) = g$:
 
 # %%
 value, g = torch.tensor([2.0, -3.0]), torch.tensor([4.0, 0.5])
 print(value * F.gelu(g) - value * F.gelu(-g), value * g)
 
 # %% [markdown]
-# So give a per-token network eight random numbers and ask for each times its neighbour. One network has GELU, the other GEGLU. GEGLU needs
-# two halves, so its first layer is doubled; to pay for that we make it two thirds as wide, and both have about the same number of
-# parameters. (Such a network, widen, bend or gate, narrow, is called a **feed-forward** layer.)
+# So give a per-token network eight random numbers and ask for each times its neighbour. One network has GELU, the other GEGLU. GEGLU needs a
+# value and a gate, so its first layer has twice the outputs. To keep the number of parameters the same, we make the middle two thirds as wide. (Such a network, widen, bend or gate, narrow, is called a **feed-forward** layer.)
 
 
 # %%
@@ -393,10 +391,10 @@ for name, network in feed_forwards.items():
     count = sum(p.numel() for p in network.parameters())
     errors[name] = learn_products(network)
     print(f"{name:6} {count} parameters")
-assert errors["GEGLU"] < errors["GELU"] / 4
 
 # %% tags=["nbval-ignore-output"]
 print({name: round(error, 4) for name, error in errors.items()})
+assert errors["GEGLU"] < errors["GELU"] / 4
 
 # %% [markdown]
 # Many times better. A sum of bent lines can only come near a product; a gate is made for it. Do not conclude that GEGLU is always so much
@@ -447,7 +445,7 @@ assert moved == list(range(20, n))
 # - [x] build the gMLP block: widen, talk, narrow;
 # - [x] show a plain stack losing its message in both directions, a constant factor for each layer;
 # - [x] mend it: $x + f(x)$ has a derivative with a 1 in it; but in training the sum explodes;
-# - [x] place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: larger steps;
+# - [x] place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: training bears larger steps;
 # - [x] explain GEGLU: it multiplies where others must approximate.
 #
 # **Practise:** [exercises 03](../exercises/03_residual_blocks.ipynb): GEGLU, and a layer whose norm stands in the wrong place.

@@ -57,7 +57,7 @@ def lab(clone):
     env |= {"JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_CONFIG_DIR": str(clone.parent / "config")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--LabApp.news_url=None"]
-    command += ["--IdentityProvider.token=for-the-test"]
+    command += ["--IdentityProvider.token=for-the-test", "--LabApp.expose_app_in_browser=True"]
     with (clone.parent / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=clone, env=env, stdout=log, stderr=log)
     try:
@@ -82,25 +82,34 @@ def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
+        page.set_default_timeout(300_000)
         for name in chapters:
             page.goto(f"{address}/lab/tree/work/chapters/{name}?token={token}&reset")
-            page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-            page.wait_for_selector('[data-status="idle"]', timeout=60_000)
+            page.wait_for_function(
+                "name => window.jupyterapp?.shell.currentWidget?.context?.path.endsWith(name)",
+                arg=name,
+            )
+            page.evaluate(
+                """async () => {
+                    const notebook = jupyterapp.shell.currentWidget;
+                    await notebook.context.ready;
+                    await notebook.sessionContext.ready;
+                }"""
+            )
             page.click("text=Run >> nth=0")
             page.click("text=Run All Cells")
+            page.wait_for_function(
+                """() => {
+                    const notebook = jupyterapp.shell.currentWidget;
+                    const code = notebook.content.widgets.filter(w => w.model.type == "code");
+                    const idle = notebook.sessionContext.session.kernel.status == "idle";
+                    return idle && code.every(w => w.model.executionCount);
+                }""",
+                polling=1000,
+            )
+            page.evaluate("jupyterapp.commands.execute('docmanager:save')")
             path = clone / "work" / "chapters" / name
-            before = path.read_bytes()
-            deadline = time.monotonic() + 300
-            while time.monotonic() < deadline:  # the last cell's output is there, kernel idle
-                page.wait_for_timeout(1000)
-                prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-                if not any("*" in prompt for prompt in prompts):
-                    break
-            page.keyboard.press("Control+s")
-            for _ in range(60):
-                page.wait_for_timeout(500)
-                if path.read_bytes() != before:
-                    break
+            assert path.read_bytes() != (clone / "chapters" / name).read_bytes()
             saved = nbformat.read(path, as_version=4)
             code = [cell for cell in saved.cells if cell.cell_type == "code"]
             errors = [o for cell in code for o in cell.outputs if o.output_type == "error"]
