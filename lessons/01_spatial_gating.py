@@ -449,13 +449,14 @@ assert max(one_head) < 0.9 < 0.98 < min(two_heads)
 # %%
 viz.matrices(
     {"head 0": unit.weight[0], "head 1": unit.weight[1]},
-    alt="The matrices of the two heads, with lines where a letter is fetched from: the mirror "
-    "line and the line one below the main diagonal.",
+    alt="The matrices of the two heads. Head 0 shows two lines, the mirror line and the line one "
+    "below the main diagonal; head 1 the mirror line alone",
 )
 
 # %% [markdown]
-# Did you expect one line in each? Nobody told the heads to share the work that way. Both carry both letters, but mixed in different proportions; the last
-# linear layer takes the two mixtures apart. With one head, one mixture must serve both answers.
+# Did you expect one line in each? Nobody told the heads to share the work that way. Here head 1 fetches the mirrored letter alone and head 0 a
+# mixture of both; other seeds find other mixtures. Two different ones are enough: the last linear layer takes them apart. With one head, one mixture must
+# serve both answers.
 #
 # ## 1.7 The same on text
 #

@@ -147,8 +147,8 @@ viz.curves(
     ylabel="size",
     log_y=True,
     alt="A fresh plain stack on a log scale. Going forward, the differences fall by nearly nine "
-    "powers of ten from layer 1 to 16; going backward, the gradient falls by eleven from layer "
-    "16 to 1, in a straight line",
+    "powers of ten and level off at layer 12; going backward, the gradient falls by eleven from "
+    "layer 16 to 1, in a straight line",
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -162,7 +162,7 @@ print("lost in both directions")
 
 # %% [markdown]
 # Lost in both directions. A layer with small random weights shrinks what passes through it, by about the same factor each time; sixteen such
-# factors make nothing. The last layers get gradients but see no differences; the first ones see the differences but get no gradient. The
+# factors make nothing. (Forward, the curve stops falling where the rounding of 32-bit numbers begins.) The last layers get gradients but see no differences; the first ones see the differences but get no gradient. The
 # second half of this has a name: the **vanishing gradient**.
 #
 # ## 3.3 The residual: let it through
