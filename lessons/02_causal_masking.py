@@ -168,9 +168,8 @@ def jacobian(model, n):
     vectors = model[0](tokens).detach().requires_grad_()  # (1, n, d)
     best = model[1:](vectors)[0].amax(-1)  # (n,): the best score at each position
     rows = []
-    for i in range(
-        n
-    ):  # like backward(), but hands the gradient out; the graph is kept for the next i
+    for i in range(n):
+        # Like backward(), but hands the gradient out; the graph is kept for the next i.
         (derivative,) = torch.autograd.grad(best[i], vectors, retain_graph=True)
         rows.append(derivative[0].norm(dim=-1))  # (n,): one length for each input
     return torch.stack(rows)  # (n, n)

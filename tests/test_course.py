@@ -102,10 +102,7 @@ def make_venv(environment):
 def clean_env(**more):
     """No environment is active, and pip has neither a network nor settings nor a cache."""
     strange = ("PIP_", "CONDA_", "COLAB_", "VIRTUAL_ENV", "PYTHON", "JUPYTER", "COV_CORE")
-    strange += (
-        "GMLP_",
-        "OMP_",
-    )  # what `course.py test` sets must not come from the test run around us
+    strange += ("GMLP_", "OMP_")  # set by the `course.py test` that runs these tests
     env = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     env |= {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1", "PIP_CONFIG_FILE": os.devnull}
     return env | {"PYTHONUTF8": "1"} | more
