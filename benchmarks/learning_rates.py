@@ -13,16 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gmlp import (
-    CausalSGU,
-    LanguageModel,
-    PreNorm,
-    Residual,
-    gMLPBlock,
-    load_corpus,
-    split_corpus,
-    train,
-)
+from gmlp import gMLPGPT, load_corpus, split_corpus, train
 
 STEPS, CONTEXT, BATCH, DIM, DEPTH = 200, 64, 12, 128, 4
 RATES = [1e-3, 2e-3, 4e-3, 8e-3, 16e-3]
@@ -49,12 +40,8 @@ class Transformer(nn.Module):
         return self.to_logits(self.layers(x, mask=mask, is_causal=True))
 
 
-def gmlp() -> LanguageModel:
-    layers = [
-        Residual(PreNorm(DIM, gMLPBlock(DIM, 4 * DIM, CausalSGU(4 * DIM, CONTEXT))))
-        for _ in range(DEPTH)
-    ]
-    return LanguageModel(256, DIM, CONTEXT, nn.Sequential(*layers))
+def gmlp() -> gMLPGPT:
+    return gMLPGPT(num_tokens=256, dim=DIM, depth=DEPTH, seq_len=CONTEXT)
 
 
 def main() -> None:

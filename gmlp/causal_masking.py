@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from gmlp.ops import Cache, causal_mix, mix_rows
 from gmlp.spatial_gating import SpatialGatingUnit
 
 
@@ -22,3 +23,16 @@ class CausalSGU(SpatialGatingUnit):
     def mixing_matrix(self, n: int) -> Tensor:
         """The lower triangle of the first ``n`` rows and columns of ``W``: ``(heads, n, n)``."""
         return super().mixing_matrix(n).tril()
+
+    def mix(self, v: Tensor) -> Tensor:
+        return causal_mix(v, self.weight, self.bias)
+
+    def step(self, x: Tensor, cache: Cache, gate_res: Tensor | None = None) -> Tensor:
+        """The outputs at the next ``m`` positions: ``m`` rows of ``W``, over all that was read."""
+        u, v = x.chunk(2, dim=-1)  # (b, m, d/2) each
+        v = cache.append(self, self.norm(v))  # (b, t, d/2)
+        m, t = u.shape[1], v.shape[1]
+        gate = mix_rows(v, self.weight[:, t - m : t, :t], self.bias[:, t - m : t])
+        if gate_res is not None:
+            gate = gate + gate_res
+        return self.act(gate) * u

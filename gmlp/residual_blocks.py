@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gmlp.ops import Cache, step
+
 
 class Residual(nn.Module):
     r"""Add what a layer computes to what it was given: :math:`out = x + f(x)`.
@@ -19,6 +21,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.fn(x)
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        return x + step(self.fn, x, cache)
 
 
 class PreNorm(nn.Module):
@@ -42,6 +47,9 @@ class PreNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fn(self.norm(x))
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        return step(self.fn, self.norm(x), cache)
 
 
 class GEGLU(nn.Module):
@@ -69,6 +77,7 @@ class FeedForward(nn.Module):
     Args:
         dim: channels ``d`` of input and output.
         mult: width of the plain layer it stands for, in multiples of ``dim``.
+        dropout: chance of an output to be set to zero in training.
 
     Shapes:
         ``(b, n, d) -> (b, n, d)``.
@@ -76,7 +85,7 @@ class FeedForward(nn.Module):
     Source: Shazeer 2020, equation 6 and the last paragraph of section 2.
     """
 
-    def __init__(self, dim: int, mult: float = 4) -> None:
+    def __init__(self, dim: int, mult: float = 4, *, dropout: float = 0.0) -> None:
         super().__init__()
         inner = int(dim * mult * 2 / 3)
         if inner < 1:
@@ -84,9 +93,13 @@ class FeedForward(nn.Module):
                 f"the inner width dim * mult * 2 / 3 must be at least 1; got dim={dim}, mult={mult}"
             )
         self.net = nn.Sequential(nn.Linear(dim, inner * 2), GEGLU(), nn.Linear(inner, dim))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        return self.dropout(self.net(x))
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        return self(x)  # each token by itself: nothing to remember
 
 
 class gMLPBlock(nn.Module):
@@ -98,23 +111,41 @@ class gMLPBlock(nn.Module):
         dim: channels ``d`` of input and output.
         dim_ff: inner channels; the unit returns half of them.
         sgu: the unit, ``(b, n, dim_ff) -> (b, n, dim_ff / 2)``, as ``CausalSGU(dim_ff, seq_len)``.
+        attn: attention ``(b, n, d) -> (b, n, dim_ff / 2)`` that is added to the unit's gate.
+        dropout: chance of an output to be set to zero in training.
 
     Shapes:
         ``(b, n, d) -> (b, n, d)``. The block holds neither norm nor residual; a layer of a model is
         ``Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, sgu)))``.
 
-    Source: Liu et al. 2021, section 2, equation 1.
+    Source: Liu et al. 2021, section 2, equation 1; with attention, section 4 and figure 6.
     """
 
-    def __init__(self, dim: int, dim_ff: int, sgu: nn.Module) -> None:
+    def __init__(
+        self,
+        dim: int,
+        dim_ff: int,
+        sgu: nn.Module,
+        attn: nn.Module | None = None,
+        *,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if dim_ff < 2 or dim_ff % 2:
             raise ValueError(f"dim_ff must be even, to be split by the unit; got dim_ff={dim_ff}")
         self.proj_in = nn.Sequential(nn.Linear(dim, dim_ff), nn.GELU())
         self.sgu = sgu
         self.proj_out = nn.Linear(dim_ff // 2, dim)
+        self.attn = attn
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        gate_res = () if self.attn is None else (self.attn(x),)
         x = self.proj_in(x)  # (b, n, dim_ff)
-        x = self.sgu(x)  # (b, n, dim_ff / 2)
+        x = self.sgu(x, *gate_res)  # (b, n, dim_ff / 2)
+        return self.dropout(self.proj_out(x))
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        gate_res = () if self.attn is None else (step(self.attn, x, cache),)
+        x = step(self.sgu, self.proj_in(x), cache, *gate_res)
         return self.proj_out(x)

@@ -86,16 +86,21 @@ class SpatialGatingUnit(nn.Module):
         """The part of ``W`` that ``n`` positions use: ``(heads, n, n)``."""
         return self.weight[:, :n, :n]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mix(self, v: Tensor) -> Tensor:
+        """``W v + b``: ``(b, n, d / 2) -> (b, n, d / 2)``."""
+        n = v.shape[1]
+        return spatial_mix(v, self.mixing_matrix(n), self.bias[:, :n])
+
+    def forward(self, x: Tensor, gate_res: Tensor | None = None) -> Tensor:
         if x.shape[-1] != self.dim or not 1 <= x.shape[-2] <= self.seq_len:
             raise ValueError(
                 f"this {type(self).__name__} takes (b, n, d={self.dim}) with 1 <= n <= "
                 f"seq_len={self.seq_len}; got {tuple(x.shape)}"
             )
-        n = x.shape[-2]
         u, v = x.chunk(2, dim=-1)  # (b, n, d/2) each
-        v = self.norm(v)
-        gate = spatial_mix(v, self.mixing_matrix(n), self.bias[:, :n])  # (b, n, d/2)
+        gate = self.mix(self.norm(v))  # (b, n, d/2)
+        if gate_res is not None:
+            gate = gate + gate_res
         return self.act(gate) * u
 
     def extra_repr(self) -> str:

@@ -1,17 +1,26 @@
 """Lesson 04, training: a language model of blocks, and the loop that teaches it to read bytes."""
 
+import contextlib
+import csv
+import json
 import math
 import os
+import random
+import signal
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from gmlp.ops import Cache, step
 
 TINY = Path(__file__).parent / "assets" / "tiny.safetensors"
 
@@ -67,6 +76,23 @@ class LanguageModel(nn.Module):
         x = self.embed(tokens.long())  # (b, n, d)
         x = self.blocks(x)  # (b, n, d)
         return self.to_logits(self.norm(x))  # (b, n, v)
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Read the next tokens ``(b, m)``; the logits ``(b, v)`` of what follows the last.
+
+        The cache remembers what came before, so that a token costs one row of each ``W``.
+
+        Raises:
+            ValueError: more than ``seq_len`` tokens in all.
+        """
+        read = cache.advance(self, tokens.shape[1])
+        if read > self.seq_len:
+            raise ValueError(
+                f"this model reads seq_len={self.seq_len} tokens in all; these would make {read} "
+                f"(start a new cache with the last of them)"
+            )
+        x = step(self.blocks, self.embed(tokens.long()), cache)  # (b, m, d)
+        return self.to_logits(self.norm(x[:, -1]))  # (b, v)
 
 
 def bits_per_byte(logits: Tensor, targets: Tensor) -> Tensor:
@@ -149,12 +175,15 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, floor: float 
 
 
 class Record(NamedTuple):
-    """What :func:`train` notes down; bits are bits per byte."""
+    """What :func:`train` notes down; bits are bits per byte, seconds those of all processes."""
 
     step: int
     train_bits: float
     valid_bits: float
     cpu_seconds: float
+
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def train(
@@ -168,134 +197,368 @@ def train(
     peak: float = 4e-3,
     warmup: int = 50,
     clip: float = 1.0,
+    weight_decay: float = 0.01,
+    accumulate: int = 1,
+    precision: str = "float32",
+    compile: bool = False,
     eval_every: int = 100,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    log: str | os.PathLike[str] | None = None,
     on_eval: Callable[[int], object] | None = None,
     progress: bool = True,
 ) -> list[Record]:
     """Train ``model`` in place with AdamW and return what was noted on the way.
+
+    In several processes (``torch.distributed`` is initialised, as under ``torchrun``) each takes
+    its rows of every batch, and the result is that of one process but for rounding. All call this
+    with the same arguments; the first validates, writes and prints.
 
     Args:
         data, valid: ``(bytes,)`` of integers: what it learns from, and what it is judged by.
         steps: batches in all, each of ``batch_size`` windows of ``context`` bytes.
         peak, warmup: see :func:`learning_rate`.
         clip: a gradient that is longer than this is cut to this length.
+        weight_decay: share of each weight that is taken away in a step, per unit of learning rate.
+        accumulate: equal parts in which a batch is run, one after the other, to save memory.
+        precision: ``"bfloat16"`` or ``"float16"`` for autocast, the latter with scaled losses;
+            weights, and validation, stay as they are.
+        compile: run the model through ``torch.compile``; of reversible blocks each ``f`` and ``g``,
+            since autograd is written by hand around them.
         eval_every: steps from one validation to the next (the last step always has one).
-        seed: decides the batches.
-        checkpoint: a file, written at each validation and read if it is there: call again with the
-            same arguments and an interrupted run goes on, to the same result.
+        seed: decides the batches and, within each step, all random numbers; those of the caller
+            go on as if nothing had been drawn.
+        checkpoint: a file that is read if it is there: call again with the same arguments and an
+            interrupted run goes on, to the same result. Ctrl-C waits until a step has been finished
+            and written.
+        checkpoint_every: steps from one writing to the next (and after the last); by default
+            ``eval_every``.
+        about: more that must be the same when a run goes on, such as the arguments of the model;
+            anything that JSON can hold.
+        log: a CSV file that gets one line for each validation.
         on_eval: called with the number of steps done, after each validation.
-        progress: a bar with the loss and what is left.
+        progress: a bar with the loss, tokens a second, and what is left.
 
     Raises:
-        ValueError: the checkpoint belongs to a run with other settings.
-        FloatingPointError: the loss became NaN or infinite; says at which step and what to try.
+        ValueError: an argument out of range, or a checkpoint of a run with other settings.
+        FloatingPointError: the loss, or its gradient, became NaN or infinite; says at which step
+            and what to try. The weights are still those before that step. With ``"float16"``
+            infinite gradients are usual: such a step is skipped and the loss scaled less.
+        KeyboardInterrupt: the run was stopped; with a checkpoint, nothing is lost.
     """
     from tqdm import tqdm
 
+    several = dist.is_available() and dist.is_initialized()
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+    first = rank == 0
+    checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
+    for name, value in (
+        ("steps", steps),
+        ("context", context),
+        ("batch_size", batch_size),
+        ("accumulate", accumulate),
+        ("eval_every", eval_every),
+        ("checkpoint_every", checkpoint_every),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {name}={value}")
+    if batch_size % (accumulate * ranks):
+        raise ValueError(
+            f"batch_size must be a multiple of {accumulate * ranks}, to be cut into equal parts "
+            f"(accumulate={accumulate}, processes={ranks}); got batch_size={batch_size}"
+        )
+    if not clip > 0:
+        raise ValueError(f"clip must be more than 0; got clip={clip}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=weight_decay)
+    autocast = torch.autocast(
+        device.type, dtype=PRECISIONS[precision], enabled=precision != "float32"
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     settings = {
+        **(about or {}),
         "steps": steps,
         "context": context,
         "batch_size": batch_size,
         "peak": peak,
         "warmup": warmup,
         "clip": clip,
+        "weight_decay": weight_decay,
+        "accumulate": accumulate,
+        "precision": precision,
         "eval_every": eval_every,
         "seed": seed,
     }
     history: list[Record] = []
-    recent: list[Tensor] = []  # losses since the last validation
-    start, seconds_before = 0, 0.0
+    recent: list[float] = []  # losses since the last validation
+    start, seconds_before, saved_at = 0, 0.0, None
     if checkpoint is not None and Path(checkpoint).exists():
-        saved = load_checkpoint(checkpoint, model, optimizer)
-        if saved["settings"] != settings:
-            raise ValueError(_difference(checkpoint, saved["settings"], settings))
-        history = [Record(*row) for row in saved["history"]]
-        start = history[-1].step if history else 0
-        seconds_before = history[-1].cpu_seconds if history else 0.0
-    began = time.process_time() - seconds_before
+        _compare(checkpoint, read_notes(checkpoint, "settings")["settings"], settings)
+        notes = load_checkpoint(checkpoint, model, optimizer)
+        history = [Record(*row) for row in notes["history"]]
+        recent, start, seconds_before = notes["recent"], notes["step"], notes["cpu_seconds"]
+        scaler.load_state_dict(notes["scaler"])
+        saved_at = start
+    began = time.process_time() - (seconds_before if first else 0.0)
 
+    def save(done: int) -> None:
+        nonlocal saved_at
+        saved_at = done
+        if first and checkpoint is not None:
+            save_checkpoint(
+                checkpoint,
+                model,
+                optimizer,
+                settings=settings,
+                step=done,
+                history=history,
+                recent=recent,
+                cpu_seconds=time.process_time() - began,
+                scaler=scaler.state_dict(),
+            )
+
+    def stop(what: str, value: float, step: int) -> NoReturn:
+        if checkpoint is None:
+            where = "No checkpoint was asked for"
+        elif saved_at is None:
+            where = "No checkpoint had been written yet"
+        else:
+            where = f"The last good checkpoint is {os.fspath(checkpoint)}, after {saved_at} steps"
+        raise FloatingPointError(
+            f"{what} became {value} at step {step}. {where}. Try a lower peak (it was {peak:g}) or "
+            f"a longer warmup (it was {warmup})"
+        )
+
+    if first and log is not None:
+        _write_log(log, history)
     model.train()
     # On stdout, because notebooks paint stderr red.
-    bar = tqdm(total=steps, initial=start, disable=not progress, file=sys.stdout, unit="step")
-    try:
+    bar = tqdm(
+        total=steps * batch_size * context,
+        initial=start * batch_size * context,
+        disable=not (progress and first) or start == steps,
+        file=sys.stdout,
+        unit=" tokens",
+        unit_scale=True,
+    )
+    valid_text = f", valid {history[-1].valid_bits:.3f}" if history else ""
+    with contextlib.ExitStack() as stack:
+        stack.callback(bar.close)
+        running = stack.enter_context(_compiled(model)) if compile else model
+        if several:
+            running = DistributedDataParallel(
+                running,
+                # Looking for layers without a gradient costs time; only dropped ones have none.
+                find_unused_parameters=any(
+                    getattr(module, "prob_survival", 1.0) < 1 for module in model.modules()
+                ),
+            )
+        interrupts = stack.enter_context(_noting_interrupts(checkpoint is not None))
         for step in range(start, steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, peak, warmup)
             inputs, targets = sample_batch(data, batch_size, context, seed * 1_000_003 + step)
-            loss = bits_per_byte(model(inputs.to(device)), targets.to(device))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss became {loss.item()} at step {step}. The model as it was before is "
-                    f"in the last checkpoint, if you gave one. Try a lower peak (it was {peak:g}) "
-                    f"or a longer warmup (it was {warmup})"
-                )
-            optimizer.step()
-            recent.append(loss.detach())
-            bar.update()
-            if (step + 1) % eval_every == 0 or step + 1 == steps:
-                train_bits = torch.stack(recent).mean().item()
-                valid_bits = evaluate(model, valid, context)
+            losses = []
+            with _seeded(seed, step, rank, device):
+                parts = zip(inputs.chunk(accumulate), targets.chunk(accumulate), strict=True)
+                for part, rows in enumerate(parts):
+                    x, y = (t.chunk(ranks)[rank].to(device) for t in rows)
+                    with contextlib.ExitStack() as once:
+                        last = part + 1 == accumulate  # then the processes share their gradients
+                        if isinstance(running, DistributedDataParallel) and not last:
+                            once.enter_context(running.no_sync())
+                        with autocast:
+                            loss = bits_per_byte(running(x), y)
+                        scaler.scale(loss / accumulate).backward()
+                    losses.append(loss.detach())
+            scaler.unscale_(optimizer)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+            loss = torch.stack(losses).mean()
+            interrupted = bool(interrupts)
+            if several:
+                shared = torch.stack((loss / ranks, loss.new_tensor(float(interrupted))))
+                dist.all_reduce(shared)
+                loss, interrupted = shared[0], bool(shared[1])
+            bits, length = loss.item(), norm.item()
+            if not math.isfinite(bits):
+                stop("the loss", bits, step)
+            if not (math.isfinite(length) or scaler.is_enabled()):
+                stop("the length of the gradient", length, step)
+            scaler.step(optimizer)
+            scaler.update()
+            recent.append(bits)
+
+            done = step + 1
+            validating = done % eval_every == 0 or done == steps
+            train_bits = torch.tensor(recent, dtype=loss.dtype).mean().item()
+            if validating:
+                valid_bits = evaluate(model, valid, context) if first else 0.0
                 seconds = time.process_time() - began
-                history.append(Record(step + 1, train_bits, valid_bits, seconds))
+                if several:
+                    shared = torch.tensor([valid_bits, seconds], dtype=torch.float64, device=device)
+                    dist.all_reduce(shared)
+                    valid_bits, seconds = shared.tolist()
+                if not math.isfinite(valid_bits):
+                    stop("the validation loss", valid_bits, step)
+                history.append(Record(done, train_bits, valid_bits, seconds))
                 recent.clear()
-                bar.set_postfix_str(f"train {train_bits:.3f}, valid {valid_bits:.3f} bits/byte")
-                if checkpoint is not None:
-                    save_checkpoint(
-                        checkpoint,
-                        model,
-                        optimizer,
-                        settings=settings,
-                        history=[tuple(record) for record in history],
-                    )
-                if on_eval is not None:
-                    on_eval(step + 1)
-    finally:
-        bar.close()
+                valid_text = f", valid {valid_bits:.3f}"
+                if first and log is not None:
+                    _write_log(log, history[-1:], "a")
+            bar.set_postfix_str(
+                f"step {done}/{steps}, train {train_bits:.3f}{valid_text} bits/byte", refresh=False
+            )
+            bar.update(batch_size * context)
+            if interrupted or done % checkpoint_every == 0 or done == steps:
+                save(done)
+            if validating and first and on_eval is not None:
+                on_eval(done)
+            if interrupted and done < steps:
+                raise KeyboardInterrupt(f"stopped after {done} of {steps} steps")
+    if several:
+        dist.barrier()  # the last checkpoint is written when any process returns
     return history
 
 
-def _difference(
+@contextlib.contextmanager
+def _seeded(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Random numbers that depend on these alone; afterwards the caller's go on as before."""
+    number = random.Random(f"{seed} {step} {rank}").getrandbits(32)
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type=device.type):
+        torch.default_generator.manual_seed(number)
+        for one in devices:
+            state = torch.Generator(one).manual_seed(number).get_state()
+            getattr(torch, one.type).set_rng_state(state, one)
+        yield
+
+
+@contextlib.contextmanager
+def _compiled(model: nn.Module) -> Iterator[nn.Module]:
+    """What to run instead of ``model``; nothing of it stays compiled afterwards."""
+    pairs = [module for module in model.modules() if hasattr(module, "f") and hasattr(module, "g")]
+    if not pairs:
+        yield torch.compile(model)  # type: ignore[misc]
+        return
+    halves = [half for pair in pairs for half in (pair.f, pair.g) if isinstance(half, nn.Module)]
+    for half in halves:
+        half.compile()
+    try:
+        yield model
+    finally:
+        for half in halves:
+            half._compiled_call_impl = None
+
+
+@contextlib.contextmanager
+def _noting_interrupts(wanted: bool) -> Iterator[list[int]]:
+    """Inside, a first Ctrl-C is only noted, so that a step can be finished; a second one stops."""
+    noted: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    # Only a main thread may; and who handles interrupts in another way has reasons.
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (wanted and usual and threading.current_thread() is threading.main_thread()):
+        yield noted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _write_log(path: str | os.PathLike[str], records: Sequence[Record], mode: str = "w") -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode, newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        if mode == "w":
+            rows.writerow(Record._fields)
+        rows.writerows(records)
+
+
+def _compare(
     checkpoint: str | os.PathLike[str], saved: dict[str, Any], given: dict[str, Any]
-) -> str:
+) -> None:
+    given = json.loads(json.dumps(given))  # tuples become lists, as in the file
     changed = ", ".join(
-        f"{name} {saved.get(name)} there, {value} here"
-        for name, value in given.items()
-        if saved.get(name) != value
+        f"{name} {saved.get(name)} there, {given.get(name)} here"
+        for name in {**given, **saved}
+        if saved.get(name) != given.get(name)
     )
-    return (
-        f"{os.fspath(checkpoint)} belongs to a run with other settings ({changed}); give those, "
-        f"or another file, or delete it to start again"
-    )
+    if changed:
+        raise ValueError(
+            f"{os.fspath(checkpoint)} belongs to a run with other settings ({changed}); give "
+            f"those, or another file, or delete it to start again"
+        )
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
+) -> None:
+    """Write a safetensors file, whole or not at all; ``notes`` become JSON in its metadata.
+
+    A temporary file is renamed at the end, so that a crash while writing leaves the old one.
+    """
+    from safetensors.torch import save_file
+
+    metadata = {name: json.dumps(value) for name, value in notes.items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Its name is always the same: what a killed process leaves is written over by the next.
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        part.touch()
+        rights = part.stat().st_mode  # the usual ones; safetensors gives them to the owner alone
+        # The format holds neither shared memory nor gaps; tied weights are written twice.
+        save_file({key: _solid(tensor) for key, tensor in tensors.items()}, part, metadata)
+        part.chmod(rights)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _solid(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def save_checkpoint(
     path: str | os.PathLike[str],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    **extra: Any,
+    **notes: Any,
 ) -> None:
-    """Write model, optimizer and ``extra`` to one file: whole or not at all.
+    """Write model, optimizer and ``notes`` (what JSON can hold) to one file: whole or not at all.
 
-    A temporary file is renamed at the end, so that a crash while writing leaves the old one.
+    A safetensors file: ``model.<name>`` are the weights, ``optimizer.<index>.<name>`` what the
+    optimizer keeps for each parameter; its other settings and the notes are JSON in the metadata.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **extra}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    state = optimizer.state_dict()
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, kept in state["state"].items():
+        plain[index] = {}
+        for name, value in kept.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                plain[index][name] = value
+    optimizer_notes = {"param_groups": state["param_groups"], "state": plain}
+    save_tensors(path, tensors, {**notes, "optimizer": optimizer_notes})
 
 
 def load_checkpoint(
@@ -303,12 +566,85 @@ def load_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> dict[str, Any]:
-    """Read what :func:`save_checkpoint` wrote; returns all of it. Runs no code from the file."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
+    """Read what :func:`save_checkpoint` wrote; returns its notes. Nothing is unpickled.
+
+    Raises:
+        ValueError: the file is damaged, is no checkpoint, or holds another model.
+    """
+    notes = read_notes(path, "optimizer")
+    load_weights(path, model, "model.")
+    saved = notes.pop("optimizer")
     if optimizer is not None:
-        optimizer.load_state_dict(state["optimizer"])
-    return state
+        state = {int(index): values for index, values in saved["state"].items()}
+        for key, tensor in read_tensors(path, "optimizer.").items():
+            index, name = key.split(".", 1)
+            state[int(index)][name] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    return notes
+
+
+def load_weights(path: str | os.PathLike[str], model: nn.Module, prefix: str = "") -> None:
+    """Fill ``model`` with the tensors of a file whose names begin with ``prefix``.
+
+    Raises:
+        ValueError: the file is damaged, or holds another model; ``model`` is then unchanged.
+    """
+    weights = read_tensors(path, prefix)
+    mine = model.state_dict()
+    for name in [*mine, *weights]:
+        there, here = (
+            tuple(tensors[name].shape) if name in tensors else None for tensors in (weights, mine)
+        )
+        if there != here:
+            raise ValueError(
+                f"{os.fspath(path)} holds another model: {name!r} is {there or 'missing'} there, "
+                f"{here or 'missing'} here; make the model as it was made for that file"
+            )
+    model.load_state_dict(weights)
+
+
+def read_tensors(path: str | os.PathLike[str], prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose names begin with ``prefix``, without it.
+
+    They are copies: while tensors lie in the file itself, Windows lets nobody replace it.
+    """
+    with _opened(path) as file:
+        return {
+            key.removeprefix(prefix): file.get_tensor(key).clone()
+            for key in file.keys()  # noqa: SIM118
+            if key.startswith(prefix)
+        }
+
+
+def read_notes(path: str | os.PathLike[str], *wanted: str) -> dict[str, Any]:
+    """The notes of :func:`save_tensors` or :func:`save_checkpoint`, without reading the tensors.
+
+    Raises:
+        ValueError: the file is damaged, or lacks one of the ``wanted`` notes.
+    """
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    missing = [name for name in wanted if name not in metadata]
+    if missing:
+        raise ValueError(
+            f"{os.fspath(path)} is not the kind of file that is needed here: it has no note "
+            f"{missing[0]!r}"
+        )
+    return {name: json.loads(text) for name, text in metadata.items()}
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f"{os.fspath(path)} is damaged, or no safetensors file ({error}); delete it, or name "
+            f"another"
+        ) from error
 
 
 def load_tiny() -> LanguageModel:

@@ -526,17 +526,17 @@ print("with the unit it takes fewer bits:", gated < alone)
 #
 # ## 1.8 The finished module
 #
-# This is the class that all later lessons import. It adds three things to yours: inputs shorter than `seq_len` (they use the first rows and
-# columns of $W$, which `mixing_matrix` hands out), an optional function `act` on the gate (some later models squash it), and errors that explain
-# themselves.
+# This is the class that all later lessons import. It adds a few things to yours: inputs shorter than `seq_len` (they use the first rows and
+# columns of $W$, which `mixing_matrix` hands out), an optional function `act` on the gate (some later models squash it), a place where something
+# may be added to the gate (`gate_res`, nothing until lesson 06), and errors that explain themselves.
 
 # %%
 import inspect
 
 from gmlp import SpatialGatingUnit
 
-print(inspect.getsource(SpatialGatingUnit.mixing_matrix))
-print(inspect.getsource(SpatialGatingUnit.forward))
+for method in ("mixing_matrix", "mix", "forward"):
+    print(inspect.getsource(getattr(SpatialGatingUnit, method)))
 
 # %% [markdown]
 # Does it compute what you built? Give it your weights and compare. Shorter words fit too; longer ones

@@ -412,8 +412,8 @@ for part in (Residual, PreNorm, GEGLU, gMLPBlock):
     print(f"class {part.__name__}:\n{inspect.getsource(part.forward)}")
 
 # %% [markdown]
-# `gMLPBlock` takes the unit as an argument, so that later lessons can put another one in. Give the finished layer the weights
-# of yours and compare; the names of the parts are the same.
+# `gMLPBlock` takes the unit as an argument, so that later lessons can put another one in. Two of its parts do nothing yet: `attn`, which lesson 06
+# brings, and `dropout`, which waits for lesson 09. Give the finished layer the weights of yours and compare; the names of the parts are the same.
 
 # %%
 x = torch.randn(2, n, d)

@@ -406,7 +406,7 @@ def pull_the_plug(step):
         raise KeyboardInterrupt
 
 
-checkpoint = Path(folder.name) / "run.pt"
+checkpoint = Path(folder.name) / "run.safetensors"
 try:
     train(small(), train_text, valid_text, checkpoint=checkpoint, on_eval=pull_the_plug, **settings)
 except KeyboardInterrupt:

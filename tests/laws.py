@@ -4,6 +4,7 @@ import os
 
 import torch
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 # `course.py test --all` draws ten times as many examples.
@@ -14,12 +15,12 @@ DRAWS = settings(
 )
 
 
-def randomise(module: nn.Module, seed: int) -> nn.Module:
+def randomise(module: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
     """Give every parameter a large random value: near its start a wrong layer often looks right."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.normal_(generator=generator)
+            parameter.normal_(generator=generator).mul_(scale)
     return module
 
 
@@ -38,3 +39,29 @@ def reach(module: nn.Module, x: Tensor) -> Tensor:
     """(n, n) of bool: does output i depend on input j, by the Jacobian?"""
     jacobian = torch.autograd.functional.jacobian(lambda t: module(t).sum((0, 2)), x)
     return jacobian.abs().sum((1, 3)) > 0  # (n, b, n, d) -> (n, n)
+
+
+@st.composite
+def model_arguments(pick) -> dict:
+    """Arguments of gMLPGPT, small: windows, folds, heads, attention, act, both sequences."""
+    depth, seq_len, heads = (pick(st.integers(1, top)) for top in (3, 12, 2))
+    width = st.none() | st.integers(1, seq_len + 2)
+    layers = st.tuples(*[width | st.tuples(width, st.integers(1, 5))] * depth)
+    sizes = st.none() | st.integers(1, 3)
+    return {
+        "num_tokens": 7,
+        "dim": 4 * heads,
+        "depth": depth,
+        "seq_len": seq_len,
+        "heads": heads,
+        "ff_mult": pick(st.integers(2, 3)),
+        "reversible": pick(st.booleans()),
+        "window": pick(width | layers),
+        "attn_dim": pick(sizes | st.tuples(*[sizes] * depth)),
+        "act": pick(st.sampled_from([nn.Identity(), nn.Tanh(), torch.tanh])),
+    }
+
+
+def tokens_of(b: int, n: int, seed: int) -> Tensor:
+    """Random tokens for a model of ``model_arguments``."""
+    return torch.randint(7, (b, n), generator=torch.Generator().manual_seed(seed))

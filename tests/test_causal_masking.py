@@ -1,11 +1,14 @@
 """Laws of lesson 02."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import DRAWS, draw, moved, randomise, reach
+from test_ops import CUTS, Gated, stepped
+from torch import nn
 
-from gmlp import CausalSGU, SpatialGatingUnit
+from gmlp import CausalSGU, SpatialGatingUnit, spatial_mix
 
 sizes = {
     "b": st.integers(1, 2),
@@ -53,6 +56,36 @@ def test_it_is_the_unmasked_unit_with_the_upper_triangle_at_zero(b, n, extra, h,
     with torch.no_grad():
         unmasked.weight.copy_(unit.weight.tril())
     torch.testing.assert_close(unit(x), unmasked(x))
+
+
+@given(cuts=CUTS, **sizes)
+@DRAWS
+def test_step_is_forward_however_the_text_is_cut(cuts, b, n, extra, h, c, seed):
+    unit, x = unit_of(n, extra, h, c, seed), draw(b, n, 2 * h * c, seed=seed)
+    torch.testing.assert_close(stepped(unit, x, cuts), unit(x))
+
+
+@given(cuts=CUTS, **sizes)
+@DRAWS
+def test_attention_is_added_to_the_gate(cuts, b, n, extra, h, c, seed):
+    """Before the activation; in step as in forward."""
+    unit, x = unit_of(n, extra, h, c, seed), draw(b, n, 3 * h * c, seed=seed)
+    unit.act = nn.Tanh()
+    u, v, attended = x.chunk(3, dim=-1)
+    gate = spatial_mix(unit.norm(v), unit.mixing_matrix(n), unit.bias[:, :n])
+    expected = torch.tanh(gate + attended) * u
+    torch.testing.assert_close(Gated(unit)(x), expected)
+    torch.testing.assert_close(stepped(Gated(unit), x, cuts), expected)
+
+
+@pytest.mark.parametrize("n", [1, 128, 300])
+def test_a_long_text_is_mixed_by_the_same_matrix(n):
+    """However many positions there are, the fast form is the plain one."""
+    unit, x = unit_of(n, 13, 2, 3, seed=0), draw(2, n, 12, seed=1)
+    u, v = x.chunk(2, dim=-1)
+    plain = spatial_mix(unit.norm(v), unit.mixing_matrix(n), unit.bias[:, :n]) * u
+    torch.testing.assert_close(unit(x), plain)
+    torch.testing.assert_close(stepped(unit, x, [n - n // 2, n]), plain)
 
 
 def test_the_upper_triangle_never_counts_and_never_learns():

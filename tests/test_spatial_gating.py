@@ -54,6 +54,18 @@ def test_the_unit_is_its_equation(extra, b, n, h, c, seed):
     torch.testing.assert_close(unit(x), torch.tanh(gate) * u)
 
 
+@given(**sizes)
+@DRAWS
+def test_what_else_is_given_is_added_to_the_gate(b, n, h, c, seed):
+    """As by an attention: before the activation, which nothing must follow but u."""
+    unit = randomise(SpatialGatingUnit(2 * h * c, n, heads=h, act=torch.tanh), seed).double()
+    x, extra = draw(b, n, 2 * h * c, seed=seed), draw(b, n, h * c, seed=seed + 1)
+    u, v = x.chunk(2, dim=-1)
+    gate = spatial_mix(unit.norm(v), unit.mixing_matrix(n), unit.bias)
+    torch.testing.assert_close(unit(x, extra), torch.tanh(gate + extra) * u)
+    torch.testing.assert_close(unit(x, torch.zeros_like(extra)), unit(x))
+
+
 def test_permuting_w_permutes_positions():
     unit = randomise(SpatialGatingUnit(8, 5), seed=0).double()
     x, order = draw(2, 5, 8, seed=1), torch.tensor([3, 0, 4, 1, 2])

@@ -1,0 +1,194 @@
+"""What a gMLP and a Transformer learn from the same text on the same small budget.
+
+    python -m benchmarks.learning [--corpus FILE] [--json benchmarks/results/learning.json]
+
+A language model by characters, at the size that nanoGPT suggests for a laptop's CPU. Both models
+get the same windows of text, steps, schedule and optimizer, each runs at three learning rates and
+three seeds, in turns, and each is judged at the rate with its best median. The loss is the mean
+over the last tenth of the text, every character predicted once, in nats a character; the seconds
+are CPU seconds, of training alone. With --json the runs are kept as they end, and the same command
+goes on after an interruption. About an hour on two CPU cores.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.transformer import Transformer
+from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
+
+CONTEXT, BATCH = 64, 12
+WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
+SHAPE: dict[str, Any] = {"dim": 160, "depth": 4, "ff_mult": 3, "attn_dim": 32}
+MODELS: dict[str, Callable[[int], nn.Module]] = {
+    "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
+    "Transformer": lambda v: Transformer(v, CONTEXT),
+}
+RATES = {"gMLP": (3e-3, 5e-3, 8e-3), "Transformer": (2e-3, 4e-3, 8e-3)}
+
+
+def characters(text: bytes) -> tuple[Tensor, int]:
+    """Every character as its place in the alphabet of the text, ``(n,)``; size of the alphabet."""
+    decoded = text.decode()
+    place = {character: i for i, character in enumerate(sorted(set(decoded)))}
+    return torch.tensor([place[character] for character in decoded]), len(place)
+
+
+def learn(model: nn.Module, data: Tensor, *, steps: int, peak: float, seed: int) -> float:
+    """Train the model; the CPU seconds that it took."""
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        groups[parameter.ndim > 1 and not name.endswith("bias")].append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": groups[True], "weight_decay": DECAY},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        betas=BETAS,
+        fused=True,
+    )
+    began = time.process_time()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak, WARMUP)
+        inputs, targets = sample_batch(data, BATCH, CONTEXT, seed * 1_000_003 + step)
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+    return time.process_time() - began
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each model at the learning rate whose median loss over the seeds is lowest."""
+    best: dict[str, dict[str, Any]] = {}
+    for name in MODELS:
+        for peak in sorted({run["peak"] for run in runs if run["model"] == name}):
+            same = [run for run in runs if (run["model"], run["peak"]) == (name, peak)]
+            nats = median(run["valid_nats"] for run in same)
+            if name not in best or nats < best[name]["valid_nats"]:
+                best[name] = {
+                    "parameters": same[0]["parameters"],
+                    "peak": peak,
+                    "valid_nats": nats,
+                    "of_seeds": sorted(run["valid_nats"] for run in same),
+                    "cpu_seconds": median(run["cpu_seconds"] for run in same),
+                }
+    return best
+
+
+def key(run: dict[str, Any]) -> tuple[str, float, int]:
+    return run["model"], run["peak"], run["seed"]
+
+
+def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    return lambda text: [kind(part) for part in text.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--corpus", default="tinyshakespeare", help="a corpus of gmlp, or a file")
+    parser.add_argument("--json", type=Path, help="keep the runs here, and go on with those there")
+    parser.add_argument("--seeds", type=numbers(int), default=[0, 1, 2], metavar="0,1,2")
+    parser.add_argument(
+        "--rates", type=numbers(float), help=f"peak learning rates, for both; default: {RATES}"
+    )
+    parser.add_argument("--steps", type=int, default=2000)
+    given = parser.parse_args()
+
+    text = load_corpus(given.corpus)
+    tokens, alphabet = characters(text)
+    train, valid = tokens.tensor_split([int(len(tokens) * 0.9)])
+    conditions = {
+        "device": f"CPU {platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "corpus_sha256": hashlib.sha256(text).hexdigest(),
+        "alphabet": alphabet,
+        "steps": given.steps,
+        "context": CONTEXT,
+        "batch": BATCH,
+        "warmup": WARMUP,
+        "betas": list(BETAS),
+        "weight_decay": DECAY,
+        "clip": CLIP,
+        "gMLP": SHAPE,
+    }
+    runs: list[dict[str, Any]] = []
+    if given.json and given.json.exists():
+        kept = json.loads(given.json.read_text(encoding="utf-8"))
+        changed = [key for key, value in conditions.items() if kept["conditions"].get(key) != value]
+        if changed:
+            parser.error(
+                f"{given.json} holds runs made under other conditions ({', '.join(changed)}); "
+                f"name another file, or delete it to start again"
+            )
+        runs = kept["runs"]
+
+    planned = [
+        (name, peak, seed)
+        for seed in given.seeds
+        for turn in range(len(given.rates or RATES["gMLP"]))
+        for name in MODELS
+        for peak in [(given.rates or RATES[name])[turn]]
+    ]
+    done = {key(run) for run in runs}
+    for name in MODELS:  # what PyTorch loads at the first step is no part of the comparison
+        learn(MODELS[name](alphabet), train, steps=2, peak=1e-3, seed=0)
+    for i, (name, peak, seed) in enumerate(planned, start=1):
+        if (name, peak, seed) in done:
+            continue
+        torch.manual_seed(seed)
+        model = MODELS[name](alphabet)
+        seconds = learn(model, train, steps=given.steps, peak=peak, seed=seed)
+        run = {
+            "model": name,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "peak": peak,
+            "seed": seed,
+            "valid_nats": round(evaluate(model, valid, CONTEXT) * math.log(2), 4),
+            "cpu_seconds": round(seconds, 1),
+        }
+        print(f"{i} of {len(planned)}: {run}", flush=True)
+        runs.append(run)
+        if given.json:
+            result = {
+                "made_by": "python -m benchmarks.learning",
+                "conditions": conditions,
+                "best": summary([run for run in runs if key(run) in planned]),
+                "runs": runs,
+            }
+            part = given.json.with_suffix(".part")
+            part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            os.replace(part, given.json)
+
+    best = summary([run for run in runs if key(run) in planned])
+    print(f"\n{'':12} parameters  rate    nats a character  CPU seconds")
+    for name, row in best.items():
+        print(
+            f"{name:12} {row['parameters']:10,}  {row['peak']:<6g}  {row['valid_nats']:16.3f}  "
+            f"{row['cpu_seconds']:11.0f}"
+        )
+    ours, theirs = best["gMLP"], best["Transformer"]
+    print(
+        f"\nThe gMLP stands {theirs['valid_nats'] - ours['valid_nats']:.3f} nats lower and takes "
+        f"{ours['cpu_seconds'] / theirs['cpu_seconds']:.2f} times the CPU seconds "
+        f"({conditions['device']}, median of {len(given.seeds)} seeds)."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""The commands ``gmlp train`` and ``gmlp generate``."""
+
+import argparse
+import codecs
+import contextlib
+import hashlib
+import io
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from gmlp import __version__, encode, gMLPGPT, load_corpus, split_corpus, stream, train
+from gmlp.training import PRECISIONS, Record, load_weights, read_notes, save_tensors
+
+CHECKPOINT, MODEL, LOG, PLOT = "checkpoint.safetensors", "model.safetensors", "log.csv", "loss.png"
+ACTS = {"identity": nn.Identity, "tanh": nn.Tanh}
+SHAPE = (  # arguments of the model; each is an option
+    "dim",
+    "depth",
+    "seq_len",
+    "heads",
+    "ff_mult",
+    "window",
+    "attn_dim",
+    "act",
+    "reversible",
+    "prob_survival",
+    "dropout",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 trouble, 2 a mistake of the user's, 130 stopped.
+
+    A mistake costs one line on stderr, never a traceback.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        return 0
+    except KeyboardInterrupt as stopped:
+        return complain(f"{stopped or 'stopped'}; the same command goes on from there", 130)
+    except FloatingPointError as error:
+        return complain(error, 1)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        return complain(error, 2)
+    except torch.OutOfMemoryError:
+        advice = "try --accumulate 4, --reversible, a smaller --batch-size or a smaller model"
+        return complain(f"the device has too little memory; {advice}", 1)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        return complain(f"torch.compile failed ({error}); leave out --compile", 1)
+
+
+def complain(what: object, code: int) -> int:
+    if os.environ.get("RANK", "0") == "0":  # several processes make the same mistake
+        print("gmlp:", " ".join(str(what).split()), file=sys.stderr)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        unset = action.default is None or action.default is False
+        return action.help if unset else super()._get_help_string(action)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="gmlp", description="Train a causal gMLP on text, and let it write.")
+    top.add_argument("--version", action="version", version=f"gmlp {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], about: str) -> Parser:
+        added = commands.add_parser(
+            name,
+            help=about,
+            description=about,
+            formatter_class=Help,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    one = command(
+        "train",
+        run_train,
+        "Train a model of bytes. The same command again goes on where it was stopped.",
+    )
+    add = one.add_argument
+    add("--out", required=True, type=Path, metavar="FOLDER", help="where the run is kept")
+    add(
+        "--corpus",
+        default="pydocs",
+        help="pydocs, stdlib, tinyshakespeare, enwik8, or the path of a file",
+    )
+    add("--valid-bytes", type=int, default=200_000, help="at most so much of its last tenth judges")
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute")
+
+    add = one.add_argument_group("model").add_argument
+    add("--dim", type=int, default=128, help="channels")
+    add("--depth", type=int, default=4, help="layers")
+    add("--seq-len", type=int, default=128, help="bytes that it reads at once")
+    add("--heads", type=int, default=1, help="matrices in each spatial gating unit")
+    add("--ff-mult", type=int, default=4, help="inner channels, in multiples of --dim")
+    add(
+        "--window",
+        type=windows,
+        metavar="W,…",
+        help="window of all layers, or of each: 128,128,2048x2 (x2: folded in two); none: no limit",
+    )
+    add(
+        "--attn-dim",
+        type=sizes,
+        default="32",
+        metavar="K,…",
+        help="size of the attention head of all layers, or of each: 32,none,32,none",
+    )
+    add("--act", choices=ACTS, default="identity", help="applied to each gate")
+    add("--reversible", action="store_true", help="keep no activations; adds feed-forward layers")
+    add("--prob-survival", type=float, default=1.0, help="chance of a layer to take part in a step")
+    add("--dropout", type=float, default=0.0, help="share of outputs set to zero in training")
+
+    add = one.add_argument_group("training").add_argument
+    add("--steps", type=int, default=1000, help="batches in all")
+    add("--batch-size", type=int, default=12, help="windows of --seq-len in a batch, all processes")
+    add("--peak", type=float, default=4e-3, help="highest learning rate")
+    add("--warmup", type=int, default=100, help="steps until it is reached")
+    add("--clip", type=float, default=1.0, help="longest gradient")
+    add("--weight-decay", type=float, default=0.01, help="of AdamW")
+    add("--accumulate", type=int, default=1, help="parts in which a batch is run, to save memory")
+    add("--precision", choices=PRECISIONS, default="float32", help="of autocast")
+    add("--compile", action="store_true", help="use torch.compile; slow to start")
+    add("--eval-every", type=int, default=100, help="steps between validations")
+    add("--checkpoint-every", type=int, help="steps between checkpoints (default: --eval-every)")
+    add("--seed", type=seed, default=0, help="decides the weights and the batches")
+
+    add = command("generate", run_generate, "Let a trained model go on with a text.").add_argument
+    add("folder", type=Path, metavar="FOLDER", help="what was --out in training")
+    add("--prompt", required=True, help="how the text begins")
+    add("--length", type=int, default=400, help="bytes to write")
+    add("--temperature", type=float, default=0.8, help="0 takes the likeliest byte each time")
+    add("--top-k", type=int, help="choose among the K likeliest bytes only")
+    add("--top-p", type=float, help="choose among the likeliest bytes that make up this share")
+    add("--seed", type=seed, default=0, help="another number, another text")
+    add("--stop", help=r"end after this text; \n is a new line")
+    return top
+
+
+def windows(text: str) -> tuple[int | tuple[int | None, int] | None, ...]:
+    def one(entry: str) -> int | tuple[int | None, int] | None:
+        window, _, fold = entry.partition("x")
+        w = None if window == "none" else int(window)
+        return (w, int(fold)) if fold else w
+
+    return listed(text, one, "128, none or 128,128,2048x2")
+
+
+def sizes(text: str) -> tuple[int | None, ...]:
+    return listed(text, lambda entry: None if entry == "none" else int(entry), "32 or 32,none")
+
+
+def listed(text: str, one: Callable[[str], Any], example: str) -> tuple[Any, ...]:
+    try:
+        return tuple(one(entry.strip()) for entry in text.lower().split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"write it like {example}; got {text!r}") from None
+
+
+def seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"write a number from 0 to {2**32 - 1}; got {text!r}")
+    return int(text)
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give the name of a folder")
+    if arguments.valid_bytes <= arguments.seq_len:
+        raise ValueError(
+            f"--valid-bytes must be more than --seq-len {arguments.seq_len}; "
+            f"got {arguments.valid_bytes}"
+        )
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    first = os.environ.get("RANK", "0") == "0"
+    device = device_for(arguments.device, several)
+    shape = {name: getattr(arguments, name) for name in SHAPE}
+    for name in ("window", "attn_dim"):
+        if shape[name] is not None and len(shape[name]) == 1:
+            shape[name] *= arguments.depth
+    torch.manual_seed(arguments.seed)
+    model = make_model(shape).to(device)
+    corpus = load_corpus(arguments.corpus)
+    data, valid = split_corpus(corpus, context=arguments.seq_len)
+    valid = valid[: arguments.valid_bytes]
+    checkpoint = out / CHECKPOINT
+    finished = checkpoint.exists() and arguments.steps == read_notes(checkpoint, "step")["step"]
+    with contextlib.ExitStack() as stack:
+        if first:
+            stack.enter_context(alone_in(out))
+            count = sum(p.numel() for p in model.parameters())
+            print(
+                f"{count:,} parameters on {device.type}; {len(data):,} bytes to learn from, "
+                f"{len(valid):,} to be judged by",
+                flush=True,
+            )
+        if several:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            stack.callback(dist.destroy_process_group)
+        history = train(
+            model,
+            data,
+            valid,
+            context=arguments.seq_len,
+            about={
+                **shape,
+                "corpus": arguments.corpus,
+                "corpus_sha256": hashlib.sha256(corpus).hexdigest()[:16],
+                "valid_bytes": arguments.valid_bytes,
+            },
+            checkpoint=checkpoint,
+            log=out / LOG,
+            **{
+                name: getattr(arguments, name)
+                for name in (
+                    "steps",
+                    "batch_size",
+                    "peak",
+                    "warmup",
+                    "clip",
+                    "weight_decay",
+                    "accumulate",
+                    "precision",
+                    "compile",
+                    "eval_every",
+                    "checkpoint_every",
+                    "seed",
+                )
+            },
+        )
+        if first:
+            settings = read_notes(checkpoint)["settings"]
+            save_tensors(out / MODEL, model.state_dict(), {"settings": settings})
+            last = history[-1]
+            state = "was finished before" if finished else "is finished"
+            print(f"{out} {state}: {last.step} steps, {last.valid_bits:.3f} bits per byte")
+            plot(history, out / PLOT)
+            print(f'Let it write: gmlp generate {shlex.quote(str(out))} --prompt "The "')
+
+
+def device_for(name: str, several: bool) -> torch.device:
+    """The device of this process; ``auto`` is the fastest that is there."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if cuda else "mps" if mps and not several else "cpu"
+    if (name == "cuda" and not cuda) or (name == "mps" and not mps):
+        raise ValueError(f"--device {name}: PyTorch finds none here; leave it out, or use cpu")
+    if name != "cuda":
+        return torch.device(name)
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    if index >= torch.cuda.device_count():
+        raise ValueError(
+            f"each process needs a GPU of its own, and there are {torch.cuda.device_count()}; "
+            f"start no more processes than that, or use --device cpu"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def make_model(settings: Mapping[str, Any]) -> gMLPGPT:
+    """The model of these settings, also if they have been a JSON text meanwhile."""
+    shape = {name: settings[name] for name in SHAPE}
+    if shape["window"] is not None:
+        shape["window"] = tuple(tuple(w) if isinstance(w, list) else w for w in shape["window"])
+    if shape["attn_dim"] is not None:
+        shape["attn_dim"] = tuple(shape["attn_dim"])
+    shape["act"] = ACTS[shape["act"]]()
+    return gMLPGPT(num_tokens=256, **shape)
+
+
+def load_run(folder: Path) -> gMLPGPT:
+    """The model of a run of ``gmlp train``, as far as it has come.
+
+    Raises:
+        ValueError: the folder holds no such run, or a damaged one.
+    """
+    # The checkpoint is never older; the model alone may have been copied from elsewhere.
+    for path, prefix in ((folder / CHECKPOINT, "model."), (folder / MODEL, "")):
+        if path.exists():
+            settings = read_notes(path, "settings")["settings"]
+            if missing := [name for name in SHAPE if name not in settings]:
+                raise ValueError(f"{path} does not say its {missing[0]}: it is not of gmlp train")
+            model = make_model(settings)
+            load_weights(path, model, prefix)
+            return model
+    raise ValueError(
+        f"no model in {folder}, neither {CHECKPOINT} nor {MODEL}; to make one: "
+        f"gmlp train --out {shlex.quote(str(folder))}"
+    )
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Two runs would write over each other's files."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"another process is training in {folder}; wait for it, or give another --out"
+        ) from None
+
+
+def plot(history: Sequence[Record], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("No plot, for want of matplotlib: pip install matplotlib, then the same command")
+        return
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    steps = [record.step for record in history]
+    axes.plot(steps, [record.train_bits for record in history], "o-", ms=3, label="training")
+    axes.plot(steps, [record.valid_bits for record in history], "s--", ms=3, label="validation")
+    axes.set(xlabel="steps", ylabel="bits per byte")
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def run_generate(arguments: argparse.Namespace) -> None:
+    prompt = os.fsencode(arguments.prompt)
+    if not prompt:
+        raise ValueError("--prompt is empty; give it at least one character to begin with")
+    written = stream(
+        load_run(arguments.folder),
+        encode(prompt),
+        arguments.length,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        generator=torch.Generator().manual_seed(arguments.seed),
+    )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    stop = os.fsencode(arguments.stop.replace("\\n", "\n")) if arguments.stop else None
+    characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    print(characters.decode(prompt), end="", flush=True)
+    text = b""
+    for token in written:
+        text += bytes(token.tolist())
+        print(characters.decode(text[-1:]), end="", flush=True)
+        if stop is not None and text.endswith(stop):
+            break
+    print(characters.decode(b"", final=True), flush=True)

@@ -1,0 +1,332 @@
+"""Fast forms of what the lessons write as one line, and the memory of a model that writes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+ROWS = (
+    256  # of a triangle, multiplied at once: fewer waste less above the diagonal, more run faster
+)
+
+
+def causal_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    r"""Every position becomes a weighted sum of itself and those before it, head by head.
+
+    .. math:: out_{b,i,(h,c)} = \sum_{j \le i} W_{h,i,j} \, v_{b,j,(h,c)} + b_{h,i}
+
+    The same as ``spatial_mix(v, weight[:, :n, :n].tril(), bias[:, :n])``, but above the diagonal
+    little is multiplied: rows are taken in blocks, each with the columns that it reads.
+
+    Args:
+        v: ``(b, n, d)``, with ``d`` a multiple of ``h``.
+        weight: ``(h, N, N)`` with ``N >= n``; the first ``n`` rows and columns are used.
+        bias: ``(h, N)``.
+
+    Returns:
+        ``(b, n, d)``.
+
+    Source: Liu et al. 2021, section 2.1, equation 2, with a lower triangle for ``W``.
+    """
+    v, weight, bias = autocast(v, weight, bias)
+    n = v.shape[1]
+    if n > ROWS:
+        return _CausalMix.apply(v, weight, bias)  # type: ignore[no-untyped-call]
+    return mix_rows(v, weight[:, :n, :n], bias[:, :n])
+
+
+def local_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    r"""The same in windows of ``w``: a position reads its own up to itself, and the one before.
+
+    .. math:: out_{b,aw+r,(h,c)} = \sum_{j=(a-1)w}^{aw+r} W_{h,r,\,j-(a-1)w} \, v_{b,j,(h,c)}
+              + b_{h,r}
+
+    with ``v`` zero before the first position. The same as mixing ``v.unfold(1, 2 * w, w)``, after
+    padding, with ``weight.tril(w)``, but nothing is copied into pairs of windows.
+
+    Args:
+        v: ``(b, n, d)``, with ``d`` a multiple of ``h``; ``n`` need not be a multiple of ``w``.
+        weight: ``(h, w, 2 w)``.
+        bias: ``(h, w)``.
+
+    Returns:
+        ``(b, n, d)``.
+    """
+    v, weight, bias = autocast(v, weight, bias)
+    n, w = v.shape[1], weight.shape[1]
+    v = F.pad(v, (0, 0, 0, -n % w)) if n % w else v
+    return _LocalMix.apply(v, weight, bias)[:, :n]  # type: ignore[no-untyped-call]
+
+
+def mix_rows(v: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
+    """The last ``m`` of ``t`` positions, each a weighted sum of itself and those before it.
+
+    Args:
+        v: ``(b, t, d)``, all positions so far.
+        rows: ``(h, m, t)``, the rows of ``W`` that belong to the last ``m``.
+        bias: ``(h, m)``.
+
+    Returns:
+        ``(b, m, d)``.
+    """
+    b = len(v)
+    h, m, t = rows.shape
+    rows = rows.tril(t - m) if m > 1 else rows
+    mixed = [
+        torch.baddbmm(bias[k, :, None], rows[k].expand(b, m, t), part)  # no copy of W for each text
+        for k, part in enumerate(v.chunk(h, dim=-1))
+    ]
+    return torch.cat(mixed, dim=-1) if h > 1 else mixed[0]
+
+
+def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    r"""A depthwise convolution that ends at its own position: ``(b, n, d) -> (b, n, d)``.
+
+    .. math:: out_{b,i,c} = \sum_{k=0}^{e-1} K_{c,k} \, x_{b,\,i-e+1+k,\,c} + a_c
+
+    with ``x`` zero before the first position; ``weight`` is ``(d, 1, e)``, ``bias`` ``(d,)``.
+    """
+    e = weight.shape[-1]
+    x = F.pad(x, (0, 0, e - 1, 0)).transpose(1, 2)
+    return F.conv1d(x, weight, bias, groups=len(weight)).transpose(1, 2)
+
+
+def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Cast as autocast casts the operands of a matrix product, where it is on."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
+
+
+class _CausalMix(torch.autograd.Function):
+    """One product for each head: the texts of a batch stand side by side, as columns."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(v, weight)
+        b, n, _ = v.shape
+        v = rearrange(v, "b n (h c) -> h n (b c)", h=len(weight))
+        out = v.new_empty(v.shape)
+        for k, head in enumerate(weight):
+            lower(head[:n, :n], v[k], bias[k, :n], out[k])
+        return rearrange(out, "h n (b c) -> b n (h c)", b=b)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        v, weight = ctx.saved_tensors
+        b, n, _ = v.shape
+        dbias = head_sum(grad.sum(0), weight)
+        v, grad = (rearrange(t, "b n (h c) -> h n (b c)", h=len(weight)) for t in (v, grad))
+        dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
+        for k, head in enumerate(weight):
+            lower_transposed(head[:n, :n], grad[k], dv[k])
+            add_lower_outer(grad[k], v[k], dweight[k, :n, :n])
+        dv = rearrange(dv, "h n (b c) -> b n (h c)", b=b)
+        return dv, dweight, F.pad(dbias, (0, weight.shape[1] - n))
+
+
+class _LocalMix(torch.autograd.Function):
+    """The own window and the one before as two products: nothing is copied into pairs.
+
+    Small windows are a batch of matrices. Large ones stand side by side, as columns, so that the
+    triangle of the own window can be cut.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(v, weight)
+        v, join = by_window(v, weight)
+        out = v.new_empty(v.shape)
+        for head, v_h, bias_h, out_h in zip(weight, v, bias, out, strict=True):
+            before, own = head.chunk(2, dim=-1)
+            for v_b, out_b in zip(v_h, out_h, strict=True):
+                if len(own) > ROWS:
+                    lower(own, v_b.flatten(1), bias_h, out_b.flatten(1))
+                    out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
+                else:
+                    every = len(v_b)
+                    torch.baddbmm(bias_h[:, None], own.tril().expand(every, -1, -1), v_b, out=out_b)
+                    out_b[1:].baddbmm_(before.expand(every - 1, -1, -1), v_b[:-1])
+        return rearrange(out, join)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        v, weight = ctx.saved_tensors
+        w = weight.shape[1]
+        dbias = head_sum(grad.unflatten(1, (-1, w)).sum((0, 1)), weight)
+        (v, join), (grad, _) = by_window(v, weight), by_window(grad, weight)
+        dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
+        for head, v_h, grad_h, dv_h, dhead in zip(weight, v, grad, dv, dweight, strict=True):
+            (before, own), (dbefore, down) = head.chunk(2, dim=-1), dhead.chunk(2, dim=-1)
+            for v_b, grad_b, dv_b in zip(v_h, grad_h, dv_h, strict=True):
+                if w > ROWS:
+                    later, earlier = grad_b[:, 1:].flatten(1), v_b[:, :-1].flatten(1)
+                    lower_transposed(own, grad_b.flatten(1), dv_b.flatten(1))
+                    dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
+                    add_lower_outer(grad_b.flatten(1), v_b.flatten(1), down)
+                    dbefore.addmm_(later, earlier.t())
+                else:
+                    every = len(v_b)
+                    torch.bmm(own.tril().t().expand(every, -1, -1), grad_b, out=dv_b)
+                    dv_b[:-1].baddbmm_(before.t().expand(every - 1, -1, -1), grad_b[1:])
+                    down += torch.bmm(grad_b, v_b.mT).sum(0).tril()
+                    dbefore += torch.bmm(grad_b[1:], v_b[:-1].mT).sum(0)
+        return rearrange(dv, join), dweight, dbias
+
+
+def by_window(t: Tensor, weight: Tensor) -> tuple[Tensor, str]:
+    """``(b, (k w), (h c))`` by head and text, and the pattern that joins it again.
+
+    Small windows come as ``(h, b, k, w, c)``, large ones as ``(h, b, w, k, c)``.
+    """
+    h, w, _ = weight.shape
+    inner = "w k c" if w > ROWS else "k w c"
+    whole, parts = "b (k w) (h c)", f"h b {inner}"
+    return rearrange(t, f"{whole} -> {parts}", h=h, w=w), f"{parts} -> {whole}"
+
+
+def head_sum(t: Tensor, weight: Tensor) -> Tensor:
+    """``(n, (h c)) -> (h, n)``."""
+    return t.unflatten(1, (len(weight), -1)).sum(-1).t()
+
+
+def lower(weight: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> None:
+    """``out = tril(weight) @ v + bias``: ``(n, n), (n, c) -> (n, c)``."""
+    n = len(v)
+    if n <= ROWS:
+        torch.addmm(bias[:, None], weight.tril(), v, out=out)
+        return
+    half = n // 2
+    lower(weight[:half, :half], v[:half], bias[:half], out[:half])
+    lower(weight[half:, half:], v[half:], bias[half:], out[half:])
+    out[half:].addmm_(weight[half:, :half], v[:half])
+
+
+def lower_transposed(weight: Tensor, grad: Tensor, out: Tensor) -> None:
+    """``out = tril(weight).T @ grad``: ``(n, n), (n, c) -> (n, c)``."""
+    n = len(grad)
+    if n <= ROWS:
+        torch.mm(weight.tril().t(), grad, out=out)
+        return
+    half = n // 2
+    lower_transposed(weight[:half, :half], grad[:half], out[:half])
+    lower_transposed(weight[half:, half:], grad[half:], out[half:])
+    out[:half].addmm_(weight[half:, :half].t(), grad[half:])
+
+
+def add_lower_outer(grad: Tensor, v: Tensor, out: Tensor) -> None:
+    """``out += tril(grad @ v.T)``: ``(n, c), (n, c) -> (n, n)``."""
+    n = len(grad)
+    if n <= ROWS:
+        out += torch.mm(grad, v.t()).tril_()
+        return
+    half = n // 2
+    add_lower_outer(grad[:half], v[:half], out[:half, :half])
+    add_lower_outer(grad[half:], v[half:], out[half:, half:])
+    out[half:, :half].addmm_(grad[half:], v[:half].t())
+
+
+class Cache:
+    """What the layers of a model keep of the positions that they have read.
+
+    A model that writes reads each of its own tokens once. ``model.step(tokens, cache)`` reads the
+    next ones, and every layer that looks back asks the cache for what stood before. Make a new
+    cache for every text, or batch of texts; it holds no gradient.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[nn.Module, Tensor] = {}
+        self._read: dict[nn.Module, int] = {}
+        self._residues: dict[nn.Module, list[Cache]] = {}
+
+    def read(self, owner: nn.Module) -> int:
+        """How many positions ``owner`` has read."""
+        return self._read.get(owner, 0)
+
+    def advance(self, owner: nn.Module, m: int) -> int:
+        """Note that ``owner`` reads ``m`` more; how many it has read then."""
+        self._read[owner] = self.read(owner) + m
+        return self._read[owner]
+
+    def append(self, owner: nn.Module, new: Tensor) -> Tensor:
+        """All that ``owner`` has read, ``new`` included: ``(b, t, d)``."""
+        b, m, d = new.shape
+        t = self.read(owner)
+        kept = self._kept.get(owner)
+        if kept is None or t + m > kept.shape[1]:  # twice the room: few copies as it grows
+            room = new.new_empty(b, 2 * (t + m), d)
+            if kept is not None:
+                room[:, :t] = kept[:, :t]
+            self._kept[owner] = kept = room
+        kept.narrow(1, t, m).copy_(new)
+        self.advance(owner, m)
+        return kept.narrow(1, 0, t + m)
+
+    def append_windows(
+        self, owner: nn.Module, new: Tensor, window: int
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """Cut ``new`` where windows end; with each piece, the window before it and its own.
+
+        Yields ``(start, stop, seen)``: the piece is ``new[:, start:stop]``, and its last position
+        reads ``seen (b, window + i, d)``: the whole window before, then the ``i`` positions of its
+        own window up to itself. The window before the first is zero.
+        """
+        b, n, d = new.shape
+        if owner not in self._kept:
+            self._kept[owner] = new.new_zeros(b, 2 * window, d)
+        kept = self._kept[owner]
+        start = 0
+        while start < n:
+            i = self.read(owner) % window
+            if i == 0 and self.read(owner):
+                kept[:, :window] = kept[:, window:]
+            m = min(n - start, window - i)
+            kept.narrow(1, window + i, m).copy_(new.narrow(1, start, m))
+            self.advance(owner, m)
+            yield start, start + m, kept.narrow(1, 0, window + i + m)
+            start += m
+
+    def append_tail(self, owner: nn.Module, new: Tensor, size: int) -> Tensor:
+        """The ``size`` positions before ``new``, zeros before the first, then ``new``."""
+        b, m, d = new.shape
+        before = self._kept.get(owner)
+        if before is None:
+            before = new.new_zeros(b, size, d)
+        seen = torch.cat((before, new), dim=1)
+        self._kept[owner] = seen[:, m:]
+        self.advance(owner, m)
+        return seen
+
+    def residues(self, owner: nn.Module, every: int) -> list["Cache"]:
+        """A cache for each of the ``every`` sequences into which a fold deals its positions."""
+        return self._residues.setdefault(owner, [Cache() for _ in range(every)])
+
+
+PER_TOKEN = (nn.Linear, nn.LayerNorm, nn.Dropout, nn.Identity, nn.GELU, nn.ReLU, nn.Tanh, nn.SiLU)
+
+
+def step(module: nn.Module, x: Tensor, cache: Cache, *more: Tensor) -> Tensor:
+    """The outputs of ``module`` at the next positions ``x``, whatever it read before.
+
+    A module that looks at one position at a time is simply called; one that looks back must have a
+    ``step(x, cache)`` of its own; ``more`` is passed on to it.
+    """
+    if hasattr(module, "step"):
+        return module.step(x, cache, *more)  # type: ignore[operator]
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            x = step(part, x, cache)
+        return x
+    if isinstance(module, PER_TOKEN):
+        return module(x)
+    raise TypeError(
+        f"{type(module).__name__} has no step(x, cache), so it cannot go on from a cache; give it "
+        f"one, or write without: generate(..., cached=False)"
+    )
