@@ -31,12 +31,17 @@ from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
 
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
-SHAPE: dict[str, Any] = {"dim": 160, "depth": 4, "ff_mult": 3, "attn_dim": 32}
+SHAPE: dict[str, Any] = {
+    "dim": 160,
+    "depth": 5,
+    "ff_mult": 3,
+    "attn_dim": (None, None, 32, None, 32),
+}
 MODELS: dict[str, Callable[[int], nn.Module]] = {
     "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
     "Transformer": lambda v: Transformer(v, CONTEXT),
 }
-RATES = {"gMLP": (3e-3, 5e-3, 8e-3), "Transformer": (2e-3, 4e-3, 8e-3)}
+RATES = {"gMLP": (3e-3, 4e-3, 6e-3), "Transformer": (2e-3, 4e-3, 8e-3)}
 
 
 def characters(text: bytes) -> tuple[Tensor, int]:
@@ -125,7 +130,7 @@ def main() -> None:
         "betas": list(BETAS),
         "weight_decay": DECAY,
         "clip": CLIP,
-        "gMLP": SHAPE,
+        "gMLP": {name: list(v) if isinstance(v, tuple) else v for name, v in SHAPE.items()},
     }
     runs: list[dict[str, Any]] = []
     if given.json and given.json.exists():

@@ -35,11 +35,13 @@ def next_token(
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits, order = (logits / temperature).sort(dim=-1, descending=True, stable=True)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits, order = logits.sort(dim=-1, descending=True, stable=True)
+    logits = (logits - logits[:, :1]) / temperature  # the likeliest at 0: nothing overflows
     if top_k is not None:
         logits[:, top_k:] = -torch.inf
     chances = logits.softmax(dim=-1)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:
         before = chances.cumsum(dim=-1) - chances  # of all that are likelier
         chances = chances.masked_fill(before >= top_p, 0.0)
     drawn = torch.multinomial(chances, 1, generator=generator)  # scales them by itself

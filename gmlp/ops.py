@@ -9,9 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-ROWS = (
-    256  # of a triangle, multiplied at once: fewer waste less above the diagonal, more run faster
-)
+# Rows of a triangle that are multiplied at once: fewer waste less, more run faster.
+ROWS = 256
 
 
 def causal_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -238,7 +237,8 @@ class Cache:
 
     A model that writes reads each of its own tokens once. ``model.step(tokens, cache)`` reads the
     next ones, and every layer that looks back asks the cache for what stood before. Make a new
-    cache for every text, or batch of texts; it holds no gradient.
+    cache for every text, or batch of texts. It holds no gradient, and knows layers by themselves:
+    one that stands in two places of a model would mix both up.
     """
 
     def __init__(self) -> None:
@@ -265,7 +265,7 @@ class Cache:
             if kept is not None:
                 room[:, :t] = kept[:, :t]
             self._kept[owner] = kept = room
-        kept.narrow(1, t, m).copy_(new)
+        kept.narrow(1, t, m).copy_(new.detach())
         self.advance(owner, m)
         return kept.narrow(1, 0, t + m)
 
@@ -288,7 +288,7 @@ class Cache:
             if i == 0 and self.read(owner):
                 kept[:, :window] = kept[:, window:]
             m = min(n - start, window - i)
-            kept.narrow(1, window + i, m).copy_(new.narrow(1, start, m))
+            kept.narrow(1, window + i, m).copy_(new.detach().narrow(1, start, m))
             self.advance(owner, m)
             yield start, start + m, kept.narrow(1, 0, window + i + m)
             start += m
@@ -299,14 +299,16 @@ class Cache:
         before = self._kept.get(owner)
         if before is None:
             before = new.new_zeros(b, size, d)
-        seen = torch.cat((before, new), dim=1)
+        seen = torch.cat((before, new.detach()), dim=1)
         self._kept[owner] = seen[:, m:]
         self.advance(owner, m)
         return seen
 
     def residues(self, owner: nn.Module, every: int) -> list["Cache"]:
         """A cache for each of the ``every`` sequences into which a fold deals its positions."""
-        return self._residues.setdefault(owner, [Cache() for _ in range(every)])
+        if owner not in self._residues:
+            self._residues[owner] = [Cache() for _ in range(every)]
+        return self._residues[owner]
 
 
 PER_TOKEN = (nn.Linear, nn.LayerNorm, nn.Dropout, nn.Identity, nn.GELU, nn.ReLU, nn.Tanh, nn.SiLU)

@@ -55,7 +55,7 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.to_logits = nn.Linear(dim, num_tokens)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def check(self, tokens: Tensor) -> None:
         if tokens.is_floating_point() or tokens.ndim != 2:
             raise ValueError(
                 f"tokens must be integers of shape (b, n); got {tokens.dtype} of shape "
@@ -73,6 +73,9 @@ class LanguageModel(nn.Module):
                     f"tokens must lie in 0 … {self.num_tokens - 1} (num_tokens={self.num_tokens}); "
                     f"got {int(low)} … {int(high)}"
                 )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.check(tokens)
         x = self.embed(tokens.long())  # (b, n, d)
         x = self.blocks(x)  # (b, n, d)
         return self.to_logits(self.norm(x))  # (b, n, v)
@@ -83,14 +86,16 @@ class LanguageModel(nn.Module):
         The cache remembers what came before, so that a token costs one row of each ``W``.
 
         Raises:
-            ValueError: more than ``seq_len`` tokens in all.
+            ValueError: more than ``seq_len`` tokens in all, or what :meth:`forward` does not take.
         """
-        read = cache.advance(self, tokens.shape[1])
+        self.check(tokens)
+        read = cache.read(self) + tokens.shape[1]
         if read > self.seq_len:
             raise ValueError(
                 f"this model reads seq_len={self.seq_len} tokens in all; these would make {read} "
                 f"(start a new cache with the last of them)"
             )
+        cache.advance(self, tokens.shape[1])
         x = step(self.blocks, self.embed(tokens.long()), cache)  # (b, m, d)
         return self.to_logits(self.norm(x[:, -1]))  # (b, v)
 

@@ -424,3 +424,32 @@ def test_bad_arguments_are_named_at_once(write, arguments, message):
         write(model, **({"prompt": ONE, "length": 1} | arguments))
     assert calls == []
     assert model.training
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_tokens_that_the_model_does_not_know_are_named_cached_or_not(cached):
+    model = fixed()
+    with pytest.raises(ValueError, match=f"num_tokens={model.num_tokens}"):
+        generate(model, torch.tensor([model.num_tokens]), 1, cached=cached)
+
+
+def test_a_refused_step_is_not_counted_as_read():
+    model, cache = fixed(), Cache()
+    with pytest.raises(ValueError, match="seq_len=8"):
+        model.step(torch.zeros(1, 9, dtype=torch.long), cache)
+    assert cache.read(model) == 0
+
+
+def test_a_cache_holds_no_gradient():
+    model, cache = fixed(), Cache()
+    model.step(torch.zeros(1, 2, dtype=torch.long), cache)
+    logits = model.step(torch.zeros(1, 1, dtype=torch.long), cache)
+    assert logits.requires_grad
+    assert not any(kept.requires_grad for kept in cache._kept.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1e-40, 1e-3])
+def test_a_temperature_near_zero_is_greedy_in_every_precision(dtype, temperature):
+    logits = torch.tensor([[300.0, -300.0, 200.0]], dtype=dtype)
+    assert next_token(logits, temperature=temperature).tolist() == [0]

@@ -420,9 +420,6 @@ def watched(sequence, learns=True):
     """Bytes alive after the forward pass, at the peak of both, and when all is done."""
     x = draw(2, 3, 4, seed=0).requires_grad_()
     sequence.requires_grad_(learns)
-    sequence(x).sum().backward()  # the first pass of a process sets things up that stay
-    sequence.zero_grad()
-    x.grad = None
     gc.disable()  # what lives in a cycle would stay
     try:
         with Watch() as watch:
