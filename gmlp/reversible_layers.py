@@ -207,9 +207,10 @@ class Surroundings:
     """What a layer depends on besides its input: random numbers and autocast, of every device."""
 
     def __init__(self, *tensors: Tensor) -> None:
+        one_of_each = {tensor.device: tensor for tensor in tensors}
         self.cpu_state = torch.get_rng_state()
-        self.devices, self.states = get_device_states(*tensors)
-        self.types = sorted({tensor.device.type for tensor in tensors} | {"cpu"})
+        self.devices, self.states = get_device_states(*one_of_each.values())
+        self.types = sorted({device.type for device in one_of_each} | {"cpu"})
         self.autocast = [
             (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
             for kind in self.types
