@@ -7,7 +7,7 @@ get the same windows of text, steps, schedule and optimizer, each runs at three 
 three seeds, in turns, and each is judged at the rate with its best median. The loss is the mean
 over the last tenth of the text, every character predicted once, in nats a character; the seconds
 are CPU seconds, of training alone. With --json the runs are kept as they end, and the same command
-goes on after an interruption. About an hour on two CPU cores.
+goes on after an interruption.
 """
 
 import argparse

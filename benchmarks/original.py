@@ -8,9 +8,9 @@ time: each side in turn within one process (ours, original, ours, …), after a 
 count; medians are printed, all values go to the JSON file. Outputs are compared first, so that no
 work is measured which is not the same. A ratio above 1 is in our favour. Every row runs in a
 process of its own, and so does each measurement of memory. Ctrl-C ends the run and keeps what was
-measured. About half an hour on two CPU cores, most of it the original's `recipe_16k` and
-`generation`; the largest row needs 10 GB of memory, 15 GB with --compile. The original is among the
-course's requirements: pip install -e ".[course]".
+measured. The original's `recipe_16k` and `generation` take minutes; the largest row needs 10 GB of
+memory, 15 GB with --compile. The original is among the course's requirements:
+pip install -e ".[course]".
 
 The rows:
 

@@ -27,12 +27,17 @@ class CausalSGU(SpatialGatingUnit):
     def mix(self, v: Tensor) -> Tensor:
         return causal_mix(v, self.weight, self.bias)
 
+    def mix_next(self, v: Tensor, cache: Cache) -> Tensor:
+        """:meth:`mix` at the next ``m`` positions: ``m`` rows of ``W``, over all that was read."""
+        m = v.shape[1]
+        v = cache.append(self, v)  # (b, t, d/2)
+        t = v.shape[1]
+        return mix_rows(v, self.weight[:, t - m : t, :t], self.bias[:, t - m : t])
+
     def step(self, x: Tensor, cache: Cache, gate_res: Tensor | None = None) -> Tensor:
-        """The outputs at the next ``m`` positions: ``m`` rows of ``W``, over all that was read."""
+        """The outputs at the next positions; the cache holds what stood before."""
         u, v = x.chunk(2, dim=-1)  # (b, m, d/2) each
-        v = cache.append(self, self.norm(v))  # (b, t, d/2)
-        m, t = u.shape[1], v.shape[1]
-        gate = mix_rows(v, self.weight[:, t - m : t, :t], self.bias[:, t - m : t])
+        gate = self.mix_next(self.norm(v), cache)  # (b, m, d/2)
         if gate_res is not None:
             gate = gate + gate_res
         return self.act(gate) * u

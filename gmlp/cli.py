@@ -284,12 +284,7 @@ def device_for(name: str, several: bool) -> torch.device:
 def make_model(settings: Mapping[str, Any]) -> gMLPGPT:
     """The model of these settings, also if they have been a JSON text meanwhile."""
     shape = {name: settings[name] for name in SHAPE}
-    if shape["window"] is not None:
-        shape["window"] = tuple(tuple(w) if isinstance(w, list) else w for w in shape["window"])
-    if shape["attn_dim"] is not None:
-        shape["attn_dim"] = tuple(shape["attn_dim"])
-    shape["act"] = ACTS[shape["act"]]()
-    return gMLPGPT(num_tokens=256, **shape)
+    return gMLPGPT(num_tokens=256, **shape | {"act": ACTS[shape["act"]]()})
 
 
 def load_run(folder: Path) -> gMLPGPT:

@@ -1,7 +1,8 @@
 """Lesson 11, the full model: every part of the course, put together by a dozen arguments."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from gmlp.axial_folding import AxiallyFold
 from gmlp.causal_masking import CausalSGU
 from gmlp.layer_dropout import SequentialSequence
 from gmlp.local_windows import CausalLocalSGU, LocalAttention
+from gmlp.ops import at_least_one
 from gmlp.residual_blocks import FeedForward, PreNorm, Residual, gMLPBlock
 from gmlp.reversible_layers import ReversibleSequence
 from gmlp.tiny_attention import Attention
@@ -66,21 +68,19 @@ class gMLPGPT(LanguageModel):
         ff_mult: int = 4,
         prob_survival: float = 1.0,
         reversible: bool = False,
-        window: int | tuple[Window, ...] | None = None,
-        attn_dim: int | tuple[int | None, ...] | None = None,
+        window: int | Sequence[Window] | None = None,
+        attn_dim: int | Sequence[int | None] | None = None,
         act: Callable[[Tensor], Tensor] = nn.Identity(),  # noqa: B008
         dropout: float = 0.0,
     ) -> None:
-        for name, value in (
-            ("num_tokens", num_tokens),
-            ("dim", dim),
-            ("depth", depth),
-            ("seq_len", seq_len),
-            ("heads", heads),
-            ("ff_mult", ff_mult),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {name}={value}")
+        at_least_one(
+            num_tokens=num_tokens,
+            dim=dim,
+            depth=depth,
+            seq_len=seq_len,
+            heads=heads,
+            ff_mult=ff_mult,
+        )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got dropout={dropout}")
         dim_ff = dim * ff_mult
@@ -142,19 +142,19 @@ class gMLPGPT(LanguageModel):
                 raise ValueError(f"the state dict has no {name!r}, which {key!r} needs; {advice}")
             weight, shape = given.pop(name), tuple(mine.shape)
             w, e = (None, 1) if layer is None else self.windows[layer]
-            length = -(-self.seq_len // e)  # positions of a folded sequence
-            windowed = w is not None and w < self.seq_len
+            if w is not None and w >= self.seq_len:
+                w = None  # a window over everything is none, there too
             sgu = key.endswith((".sgu.weight", ".sgu.bias"))
             if sgu:  # it keeps matrices over all positions, or whole windows, where it folds too
-                shape = (w, 2 * w) if windowed and w else (self.seq_len, self.seq_len)
-                shape = (self.heads, *shape[: weight.ndim - 1])
+                whole = (self.seq_len, self.seq_len) if w is None else (w, 2 * w)
+                shape = (self.heads, *whole[: weight.ndim - 1])
             if tuple(weight.shape) != shape:
                 raise ValueError(f"{name!r} is {tuple(weight.shape)}, not {shape}; {advice}")
-            if sgu and mine.ndim == 3 and windowed and w and w >= length:
-                weight = weight[:, :, w:]  # the own window; none stands before the first
             if sgu:
+                if mine.ndim == 3 and w is not None and w * e >= self.seq_len:
+                    weight = weight[:, :, w:]  # the own window; none stands before the first
                 weight = weight[tuple(slice(size) for size in mine.shape)]
-            if key.endswith(".attn.to_qkv.weight") and windowed:
+            if key.endswith(".attn.to_qkv.weight") and w is not None:
                 q, k, _ = weight.chunk(3)
                 weight = torch.cat((q, k, k))
                 warnings.warn(
@@ -193,19 +193,25 @@ class gMLPGPT(LanguageModel):
         return f"{name}.{rest}", int(layer)
 
 
-def windows_of(window: int | tuple[Window, ...] | None, depth: int) -> list[tuple[int | None, int]]:
-    """``(w, e)`` for each layer, checked."""
-    listed = window if isinstance(window, tuple) else (window,) * depth
+def per_layer(name: str, given: Any, depth: int) -> list[Any]:
+    """One entry for each layer, from one for all of them or a sequence."""
+    listed = list(given) if isinstance(given, list | tuple) else [given] * depth
     if len(listed) != depth:
         raise ValueError(
-            f"window must be one number, or a tuple with one entry for each of depth={depth} "
-            f"layers; got {len(listed)} entries: window={window}"
+            f"{name} must be one number, or a tuple with one entry for each of depth={depth} "
+            f"layers; got {len(listed)} entries: {name}={given}"
         )
+    return listed
+
+
+def windows_of(window: int | Sequence[Window] | None, depth: int) -> list[tuple[int | None, int]]:
+    """``(w, e)`` for each layer, checked."""
     pairs = []
-    for entry in listed:
-        if isinstance(entry, tuple) and len(entry) != 2:
+    for entry in per_layer("window", window, depth):
+        pair = entry if isinstance(entry, list | tuple) else (entry, 1)
+        if len(pair) != 2:
             raise ValueError(f"an entry of window is w or (w, e); got {entry} in window={window}")
-        w, e = entry if isinstance(entry, tuple) else (entry, 1)
+        w, e = pair
         if w is not None and w < 1:
             raise ValueError(f"a window must be at least 1, or None; got {w} in window={window}")
         if e < 1:
@@ -214,15 +220,10 @@ def windows_of(window: int | tuple[Window, ...] | None, depth: int) -> list[tupl
     return pairs
 
 
-def sizes_of(attn_dim: int | tuple[int | None, ...] | None, depth: int) -> tuple[int | None, ...]:
+def sizes_of(attn_dim: int | Sequence[int | None] | None, depth: int) -> list[int | None]:
     """The inner size of the attention of each layer, checked."""
-    listed = attn_dim if isinstance(attn_dim, tuple) else (attn_dim,) * depth
-    if len(listed) != depth:
-        raise ValueError(
-            f"attn_dim must be one number, or a tuple with one entry for each of depth={depth} "
-            f"layers; got {len(listed)} entries: attn_dim={attn_dim}"
-        )
-    for size in listed:
+    sizes = per_layer("attn_dim", attn_dim, depth)
+    for size in sizes:
         if size is not None and size < 1:
             raise ValueError(f"attn_dim must be at least 1, or None; got {size} in {attn_dim}")
-    return listed
+    return sizes

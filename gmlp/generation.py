@@ -62,7 +62,23 @@ def stream(
     cached: bool | None = None,
 ) -> Iterator[Tensor]:
     """What :func:`generate` writes, token by token as it comes: ``(b,)`` each."""
-    check(model, prompt, length, temperature, top_k, top_p, stop_token, keep)
+    if prompt.ndim not in (1, 2) or prompt.numel() < 1 or prompt.is_floating_point():
+        raise ValueError(
+            f"the prompt must hold at least one token, as integers (n,) or (b, n); got "
+            f"{prompt.dtype} of shape {tuple(prompt.shape)}"
+        )
+    if length < 0:
+        raise ValueError(f"length must be 0 or more; got {length}")
+    if not temperature >= 0:  # NaN too
+        raise ValueError(f"temperature must be 0 (greedy) or more; got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1; got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
+    if stop_token is not None and stop_token < 0:
+        raise ValueError(f"stop_token must be a token, 0 or more; got {stop_token}")
+    if keep is not None and not 1 <= keep <= model.seq_len:
+        raise ValueError(f"keep must lie in 1 … seq_len={model.seq_len}; got {keep}")
     keep = max(1, model.seq_len // 2) if keep is None else keep
     cached = hasattr(model, "step") if cached is None else cached
 
@@ -153,33 +169,3 @@ def generate(
     start = prompt.reshape(-1, prompt.shape[-1]).long()
     tokens = torch.cat((start, *(token[:, None] for token in written)), dim=1)
     return tokens if prompt.ndim == 2 else tokens[0]
-
-
-def check(
-    model: LanguageModel,
-    prompt: Tensor,
-    length: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    stop_token: int | None,
-    keep: int | None,
-) -> None:
-    """Say what cannot be done before anything is done."""
-    if prompt.ndim not in (1, 2) or prompt.numel() < 1 or prompt.is_floating_point():
-        raise ValueError(
-            f"the prompt must hold at least one token, as integers (n,) or (b, n); got "
-            f"{prompt.dtype} of shape {tuple(prompt.shape)}"
-        )
-    if length < 0:
-        raise ValueError(f"length must be 0 or more; got {length}")
-    if not temperature >= 0:  # NaN too
-        raise ValueError(f"temperature must be 0 (greedy) or more; got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1; got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
-    if stop_token is not None and stop_token < 0:
-        raise ValueError(f"stop_token must be a token, 0 or more; got {stop_token}")
-    if keep is not None and not 1 <= keep <= model.seq_len:
-        raise ValueError(f"keep must lie in 1 … seq_len={model.seq_len}; got {keep}")

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from gmlp.causal_masking import CausalSGU
-from gmlp.ops import Cache, local_mix, mix_rows
+from gmlp.ops import Cache, at_least_one, local_mix, mix_rows
 from gmlp.tiny_attention import Attention, attend
 
 
@@ -21,8 +21,7 @@ def pad_to_multiple(x: Tensor, multiple: int, dim: int = -1, value: float = 0.0)
     Raises:
         ValueError: a multiple below 1.
     """
-    if multiple < 1:
-        raise ValueError(f"multiple must be at least 1; got multiple={multiple}")
+    at_least_one(multiple=multiple)
     missing = -x.shape[dim] % multiple
     if missing == 0:
         return x
@@ -67,10 +66,7 @@ class CausalLocalSGU(CausalSGU):
         act: Callable[[Tensor], Tensor] | None = None,
         init_eps: float = 1e-3,
     ) -> None:
-        if window < 1:
-            raise ValueError(f"window must be at least 1; got window={window}")
-        if seq_len < 1:
-            raise ValueError(f"seq_len must be at least 1; got seq_len={seq_len}")
+        at_least_one(window=window, seq_len=seq_len)
         super().__init__(dim, window, heads=heads, act=act)
         self.seq_len, self.window = seq_len, window
         self.weight = nn.Parameter(torch.empty(heads, window, 2 * window))
@@ -88,18 +84,13 @@ class CausalLocalSGU(CausalSGU):
     def mix(self, v: Tensor) -> Tensor:
         return local_mix(v, self.weight, self.bias)
 
-    def step(self, x: Tensor, cache: Cache, gate_res: Tensor | None = None) -> Tensor:
-        """The outputs at the next positions ``x``: one row of ``W`` for each."""
-        u, v = x.chunk(2, dim=-1)
+    def mix_next(self, v: Tensor, cache: Cache) -> Tensor:
         w, mixed = self.window, []
-        for start, stop, seen in cache.append_windows(self, self.norm(v), w):
+        for start, stop, seen in cache.append_windows(self, v, w):
             end = seen.shape[1] - w  # how much of the own window is read: (b, w + end, d/2)
             rows = slice(end - (stop - start), end)
             mixed.append(mix_rows(seen, self.weight[:, rows, : w + end], self.bias[:, rows]))
-        gate = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)
-        if gate_res is not None:
-            gate = gate + gate_res
-        return self.act(gate) * u
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)
 
 
 class LocalAttention(Attention):
@@ -117,8 +108,7 @@ class LocalAttention(Attention):
     """
 
     def __init__(self, *, dim_in: int, dim_out: int, dim_inner: int, window: int = 128) -> None:
-        if window < 1:
-            raise ValueError(f"window must be at least 1; got window={window}")
+        at_least_one(window=window)
         super().__init__(dim_in=dim_in, dim_out=dim_out, dim_inner=dim_inner)
         self.window = window
 

@@ -1,4 +1,5 @@
-"""Fast forms of what the lessons write as one line, and the memory of a model that writes."""
+"""What the modules share: fast forms of what a lesson writes as one line, and the memory of a model
+that writes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,13 @@ from torch.autograd.function import once_differentiable
 
 # Rows of a triangle that are multiplied at once: fewer waste less, more run faster.
 ROWS = 256
+
+
+def at_least_one(**values: int) -> None:
+    """Raise a ValueError that names the first value below 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {name}={value}")
 
 
 def causal_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -250,10 +258,9 @@ class Cache:
         """How many positions ``owner`` has read."""
         return self._read.get(owner, 0)
 
-    def advance(self, owner: nn.Module, m: int) -> int:
-        """Note that ``owner`` reads ``m`` more; how many it has read then."""
+    def advance(self, owner: nn.Module, m: int) -> None:
+        """Note that ``owner`` has read ``m`` more."""
         self._read[owner] = self.read(owner) + m
-        return self._read[owner]
 
     def append(self, owner: nn.Module, new: Tensor) -> Tensor:
         """All that ``owner`` has read, ``new`` included: ``(b, t, d)``."""

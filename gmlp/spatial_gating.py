@@ -6,6 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from gmlp.ops import at_least_one
+
 
 def spatial_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     r"""Mix along the sequence: every position becomes a weighted sum of positions.
@@ -73,8 +75,7 @@ class SpatialGatingUnit(nn.Module):
                 f"heads must divide dim / 2 = {dim // 2}, the channels that are mixed; "
                 f"got heads={heads}"
             )
-        if seq_len < 1:
-            raise ValueError(f"seq_len must be at least 1; got seq_len={seq_len}")
+        at_least_one(seq_len=seq_len)
         self.dim, self.seq_len, self.heads = dim, seq_len, heads
         self.norm = nn.LayerNorm(dim // 2)
         self.weight = nn.Parameter(torch.empty(heads, seq_len, seq_len))

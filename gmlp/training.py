@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gmlp.ops import Cache, step
+from gmlp.ops import Cache, at_least_one, step
 
 TINY = Path(__file__).parent / "assets" / "tiny.safetensors"
 
@@ -259,16 +259,14 @@ def train(
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
     first = rank == 0
     checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
-    for name, value in (
-        ("steps", steps),
-        ("context", context),
-        ("batch_size", batch_size),
-        ("accumulate", accumulate),
-        ("eval_every", eval_every),
-        ("checkpoint_every", checkpoint_every),
-    ):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {name}={value}")
+    at_least_one(
+        steps=steps,
+        context=context,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        eval_every=eval_every,
+        checkpoint_every=checkpoint_every,
+    )
     if batch_size % (accumulate * ranks):
         raise ValueError(
             f"batch_size must be a multiple of {accumulate * ranks}, to be cut into equal parts "
@@ -654,14 +652,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 def load_tiny() -> LanguageModel:
     """The small trained model that ships with the package; its card is ``assets/tiny.md``."""
-    from safetensors import safe_open
-
     from gmlp.causal_masking import CausalSGU
     from gmlp.residual_blocks import PreNorm, Residual, gMLPBlock
 
-    with safe_open(TINY, framework="pt") as file:
-        size = {key: int(value) for key, value in file.metadata().items()}
-        weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    size = read_notes(TINY)
     dim, seq_len, dim_ff = size["dim"], size["seq_len"], size["dim_ff"]
     blocks = nn.Sequential(
         *(
@@ -670,5 +664,5 @@ def load_tiny() -> LanguageModel:
         )
     )
     model = LanguageModel(size["num_tokens"], dim, seq_len, blocks)
-    model.load_state_dict(weights)
+    load_weights(TINY, model)
     return model.eval()

@@ -327,6 +327,13 @@ def test_two_processes_learn_what_one_does(tmp_path):
                 assert torch.equal(here, there)
 
 
+def test_a_list_for_each_layer_is_a_tuple():
+    """As JSON has them."""
+    listed = gMLPGPT(**BASE | {"window": [4, [3, 2]], "attn_dim": [2, None]})
+    tupled = gMLPGPT(**BASE | {"window": (4, (3, 2)), "attn_dim": (2, None)})
+    assert str(listed) == str(tupled) and listed.windows == tupled.windows == [(4, 1), (3, 2)]
+
+
 # --- what it does not take ------------------------------------------------------------------------
 
 

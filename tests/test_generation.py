@@ -435,6 +435,106 @@ def test_tokens_that_the_model_does_not_know_are_named_cached_or_not(cached):
 
 def test_a_refused_step_is_not_counted_as_read():
     model, cache = fixed(), Cache()
+    five = torch.zeros(1, 5, dtype=torch.long)
+    model.step(five, cache)
+    with pytest.raises(ValueError, match="seq_len=8 tokens in all; these would make 10"):
+        model.step(five, cache)
+    assert cache.read(model) == 5
+
+
+@pytest.mark.parametrize("window", [None, 3, ((None, 2),)])
+def test_a_cache_holds_no_gradient(window):
+    model = gMLPGPT(num_tokens=7, dim=4, depth=1, seq_len=8, window=window, attn_dim=2)
+    cache = Cache()
+    for _ in range(2):
+        logits = model.step(torch.zeros(1, 2, dtype=torch.long), cache)
+    assert logits.requires_grad
+    caches = [cache, *(own for owns in cache._residues.values() for own in owns)]
+    kept = [tensor for one in caches for tensor in one._kept.values()]
+    assert len(kept) == (5 if isinstance(window, tuple) else 2)
+    assert not any(tensor.requires_grad for tensor in kept)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_other_dtypes_write_too(dtype):
+    model = fixed().to(dtype)
+    written = generate(model, tokens_of(2, 3, 0), 20, generator=from_seed(0), top_k=3, top_p=0.9)
+    assert written.shape == (2, 23)
+
+
+def test_the_generator_alone_decides():
+    model, prompt = fixed(), tokens_of(2, 3, 0)
+    before = torch.get_rng_state()
+    texts = [generate(model, prompt, 12, generator=from_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(texts[0], texts[1])
+    assert not torch.equal(texts[0], texts[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Bigram(nn.Module):
+    """What follows depends on the last token only: v -> v + 1. It has no step."""
+
+    seq_len = 4
+
+    def forward(self, tokens):
+        return torch.eye(V)[(tokens + 1) % V]
+
+
+def test_without_a_cache_any_model_writes():
+    written = generate(Bigram(), torch.tensor([2]), 9, temperature=0, cached=False)
+    assert written.tolist() == [token % V for token in range(2, 12)]
+
+
+def test_a_layer_that_cannot_go_on_says_so():
+    model = LanguageModel(V, 4, 8, nn.Softmax(dim=1)).train()
+    with pytest.raises(TypeError, match=r"Softmax has no step.*cached=False"):
+        generate(model, tokens_of(1, 3, 0), 2)
+    assert model.training
+
+
+ONE = torch.tensor([1])
+
+
+@pytest.mark.parametrize("write", [generate, stream])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": torch.zeros(0, dtype=torch.long)}, r"at least one token.*\(0,\)"),
+        ({"prompt": torch.zeros(2, 0, dtype=torch.long)}, r"at least one token.*\(2, 0\)"),
+        ({"prompt": torch.zeros(0, 2, dtype=torch.long)}, r"at least one token.*\(0, 2\)"),
+        ({"prompt": torch.tensor(1)}, r"\(n,\) or \(b, n\).*\(\)"),
+        ({"prompt": torch.zeros(1, 1, 1, dtype=torch.long)}, r"\(n,\) or \(b, n\).*\(1, 1, 1\)"),
+        ({"prompt": torch.tensor([1.5])}, "integers.*float32"),
+        ({"length": -1}, "length must be 0 or more; got -1"),
+        ({"temperature": -0.5}, "temperature must be 0 .* or more; got -0.5"),
+        ({"temperature": math.nan}, "temperature must be 0 .* or more; got nan"),
+        ({"top_k": 0}, "top_k must be at least 1; got 0"),
+        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\]; got 0.0"),
+        ({"top_p": 1.5}, r"top_p must lie in \(0, 1\]; got 1.5"),
+        ({"stop_token": -1}, "stop_token must be a token, 0 or more; got -1"),
+        ({"keep": 0}, "keep must lie in 1 … seq_len=8; got 0"),
+        ({"keep": 9}, "keep must lie in 1 … seq_len=8; got 9"),
+    ],
+)
+def test_bad_arguments_are_named_at_once(write, arguments, message):
+    """By the call itself, not by the first token; and the model has not been touched."""
+    model = fixed().train()
+    calls = counted(model)
+    with pytest.raises(ValueError, match=message):
+        write(model, **({"prompt": ONE, "length": 1} | arguments))
+    assert calls == []
+    assert model.training
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_tokens_that_the_model_does_not_know_are_named_cached_or_not(cached):
+    model = fixed()
+    with pytest.raises(ValueError, match=f"num_tokens={model.num_tokens}"):
+        generate(model, torch.tensor([model.num_tokens]), 1, cached=cached)
+
+
+def test_a_refused_step_is_not_counted_as_read():
+    model, cache = fixed(), Cache()
     with pytest.raises(ValueError, match="seq_len=8"):
         model.step(torch.zeros(1, 9, dtype=torch.long), cache)
     assert cache.read(model) == 0

@@ -55,6 +55,14 @@ def survivors(sequence):
     return [bit for bit in range(8) if total >> bit & 1]
 
 
+def next_draw(count, survival, seed):
+    """The layers that will be drawn next."""
+    torch.manual_seed(seed)
+    drawn = dropout_layers(range(count), survival)
+    torch.manual_seed(seed)
+    return drawn
+
+
 @given(**sizes)
 @DRAWS
 def test_some_layers_survive_in_their_order_and_never_none(count, survival, seed):
@@ -83,9 +91,7 @@ def test_as_many_survive_as_the_formula_says_and_each_layer_as_often(count, surv
 @DRAWS
 def test_a_training_pass_runs_the_layers_that_were_drawn(kind, count, survival, seed):
     sequence = kind(count, survival).train()
-    torch.manual_seed(seed)
-    drawn = dropout_layers(range(count), survival)
-    torch.manual_seed(seed)
+    drawn = next_draw(count, survival, seed)
     assert survivors(sequence) == drawn
 
 
@@ -94,9 +100,7 @@ def test_a_training_pass_runs_the_layers_that_were_drawn(kind, count, survival, 
 @DRAWS
 def test_only_layers_that_ran_get_gradients(kind, count, survival, seed):
     sequence = kind(count, survival).train()
-    torch.manual_seed(seed)
-    drawn = dropout_layers(range(count), survival)
-    torch.manual_seed(seed)
+    drawn = next_draw(count, survival, seed)
     sequence(torch.zeros(2, 1, 1, requires_grad=True)).sum().backward()
     grads = [parameter.grad for parameter in sequence.parameters()]
     assert [bit for bit, grad in enumerate(grads) if grad is not None] == drawn

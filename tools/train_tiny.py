@@ -10,24 +10,19 @@ import platform
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
 
 from gmlp import (
-    CausalSGU,
-    LanguageModel,
-    PreNorm,
-    Residual,
     decode,
     encode,
     evaluate,
     generate,
-    gMLPBlock,
+    gMLPGPT,
     load_corpus,
     load_tiny,
     split_corpus,
     train,
 )
+from gmlp.training import save_tensors
 
 ASSETS = Path(__file__).resolve().parent.parent / "gmlp" / "assets"
 SIZE = {"num_tokens": 256, "dim": 120, "depth": 4, "seq_len": 128, "dim_ff": 480}
@@ -65,21 +60,17 @@ def main() -> None:
 
     train_text, valid_text = split_corpus(load_corpus("pydocs"))
     torch.manual_seed(0)
-    dim, seq_len, dim_ff = SIZE["dim"], SIZE["seq_len"], SIZE["dim_ff"]
-    layers = [
-        Residual(PreNorm(dim, gMLPBlock(dim, dim_ff, CausalSGU(dim_ff, seq_len))))
-        for _ in range(SIZE["depth"])
-    ]
-    model = LanguageModel(SIZE["num_tokens"], dim, seq_len, nn.Sequential(*layers))
+    shape = {name: size for name, size in SIZE.items() if name != "dim_ff"}
+    model, seq_len = gMLPGPT(**shape, ff_mult=SIZE["dim_ff"] // SIZE["dim"]), SIZE["seq_len"]
     history = train(
         model, train_text, valid_text, steps=steps, context=seq_len, batch_size=16, eval_every=250
     )
     for record in history:
         print(record)
 
-    weights = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.half() for name, value in model.state_dict().items()}
     path = ASSETS / "tiny.safetensors"
-    save_file(weights, path, metadata={name: str(value) for name, value in SIZE.items()})
+    save_tensors(path, weights, SIZE)
 
     tiny = load_tiny()  # what readers will get, rounding included
     sample = generate(
