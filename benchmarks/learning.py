@@ -3,11 +3,11 @@
     python -m benchmarks.learning [--corpus FILE] [--json benchmarks/results/learning.json]
 
 A language model by characters, at the size that nanoGPT suggests for a laptop's CPU. Both models
-get the same windows of text, steps, schedule and optimizer, each runs at three learning rates and
-three seeds, in turns, and each is judged at the rate with its best median. The loss is the mean
-over the last tenth of the text, every character predicted once, in nats a character; the seconds
-are CPU seconds, of training alone. With --json the runs are kept as they end, and the same command
-goes on after an interruption.
+get the same windows of text, steps, schedule and optimizer, in turns. With the first seed each runs
+at three learning rates; the one that served it best is kept for the other seeds, and the median of
+all seeds counts. The loss is the mean over the last tenth of the text, every character predicted
+once, in nats a character; the seconds are CPU seconds, of training alone. With --json the runs are
+kept as they end, and the same command goes on after an interruption.
 """
 
 import argparse
@@ -31,12 +31,8 @@ from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
 
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
-SHAPE: dict[str, Any] = {
-    "dim": 160,
-    "depth": 5,
-    "ff_mult": 3,
-    "attn_dim": (None, None, 32, None, 32),
-}
+LAST_RATE = 1e-4  # where the schedule ends, as in nanoGPT, whatever its peak
+SHAPE: dict[str, Any] = {"dim": 160, "depth": 4, "ff_mult": 3, "attn_dim": 32}
 MODELS: dict[str, Callable[[int], nn.Module]] = {
     "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
     "Transformer": lambda v: Transformer(v, CONTEXT),
@@ -67,7 +63,7 @@ def learn(model: nn.Module, data: Tensor, *, steps: int, peak: float, seed: int)
     began = time.process_time()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak, WARMUP)
+            group["lr"] = learning_rate(step, steps, peak, WARMUP, floor=LAST_RATE / peak)
         inputs, targets = sample_batch(data, BATCH, CONTEXT, seed * 1_000_003 + step)
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
@@ -77,26 +73,32 @@ def learn(model: nn.Module, data: Tensor, *, steps: int, peak: float, seed: int)
     return time.process_time() - began
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each model at the learning rate whose median loss over the seeds is lowest."""
-    best: dict[str, dict[str, Any]] = {}
-    for name in MODELS:
-        for peak in sorted({run["peak"] for run in runs if run["model"] == name}):
-            same = [run for run in runs if (run["model"], run["peak"]) == (name, peak)]
-            nats = median(run["valid_nats"] for run in same)
-            if name not in best or nats < best[name]["valid_nats"]:
-                best[name] = {
-                    "parameters": same[0]["parameters"],
-                    "peak": peak,
-                    "valid_nats": nats,
-                    "of_seeds": sorted(run["valid_nats"] for run in same),
-                    "cpu_seconds": median(run["cpu_seconds"] for run in same),
-                }
-    return best
+Run = dict[str, Any]
 
 
-def key(run: dict[str, Any]) -> tuple[str, float, int]:
-    return run["model"], run["peak"], run["seed"]
+def best_rate(runs: list[Run], name: str, rates: list[float], seed: int) -> float:
+    """The rate at which the model came lowest with this seed."""
+    nats = {
+        run["peak"]: run["valid_nats"]
+        for run in runs
+        if (run["model"], run["seed"]) == (name, seed) and run["peak"] in rates
+        if not math.isnan(run["valid_nats"])
+    }
+    return min(nats, key=nats.__getitem__)
+
+
+def summary(runs: list[Run], name: str, peak: float, seeds: list[int]) -> dict[str, Any]:
+    """The medians of a model over the seeds, at one rate."""
+    same = [
+        run for run in runs if (run["model"], run["peak"]) == (name, peak) and run["seed"] in seeds
+    ]
+    return {
+        "parameters": same[0]["parameters"],
+        "peak": peak,
+        "valid_nats": median(run["valid_nats"] for run in same),
+        "of_seeds": sorted(run["valid_nats"] for run in same),
+        "cpu_seconds": median(run["cpu_seconds"] for run in same),
+    }
 
 
 def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -130,9 +132,10 @@ def main() -> None:
         "betas": list(BETAS),
         "weight_decay": DECAY,
         "clip": CLIP,
-        "gMLP": {name: list(v) if isinstance(v, tuple) else v for name, v in SHAPE.items()},
+        "last_rate": LAST_RATE,
+        "gMLP": SHAPE,
     }
-    runs: list[dict[str, Any]] = []
+    runs: list[Run] = []
     if given.json and given.json.exists():
         kept = json.loads(given.json.read_text(encoding="utf-8"))
         changed = [key for key, value in conditions.items() if kept["conditions"].get(key) != value]
@@ -143,19 +146,12 @@ def main() -> None:
             )
         runs = kept["runs"]
 
-    planned = [
-        (name, peak, seed)
-        for seed in given.seeds
-        for turn in range(len(given.rates or RATES["gMLP"]))
-        for name in MODELS
-        for peak in [(given.rates or RATES[name])[turn]]
-    ]
-    done = {key(run) for run in runs}
     for name in MODELS:  # what PyTorch loads at the first step is no part of the comparison
         learn(MODELS[name](alphabet), train, steps=2, peak=1e-3, seed=0)
-    for i, (name, peak, seed) in enumerate(planned, start=1):
-        if (name, peak, seed) in done:
-            continue
+
+    def run_once(name: str, peak: float, seed: int) -> None:
+        if any((run["model"], run["peak"], run["seed"]) == (name, peak, seed) for run in runs):
+            return
         torch.manual_seed(seed)
         model = MODELS[name](alphabet)
         seconds = learn(model, train, steps=given.steps, peak=peak, seed=seed)
@@ -167,20 +163,29 @@ def main() -> None:
             "valid_nats": round(evaluate(model, valid, CONTEXT) * math.log(2), 4),
             "cpu_seconds": round(seconds, 1),
         }
-        print(f"{i} of {len(planned)}: {run}", flush=True)
+        print(run, flush=True)
         runs.append(run)
+        keep()
+
+    def keep(**more: Any) -> None:
         if given.json:
-            result = {
-                "made_by": "python -m benchmarks.learning",
-                "conditions": conditions,
-                "best": summary([run for run in runs if key(run) in planned]),
-                "runs": runs,
-            }
+            result = {"made_by": "python -m benchmarks.learning", "conditions": conditions}
             part = given.json.with_suffix(".part")
-            part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(result | more | {"runs": runs}, indent=1) + "\n", "utf-8")
             os.replace(part, given.json)
 
-    best = summary([run for run in runs if key(run) in planned])
+    first, *others = given.seeds
+    rates = {name: given.rates or list(RATES[name]) for name in MODELS}
+    for turn in zip(*rates.values(), strict=True):
+        for name, peak in zip(MODELS, turn, strict=True):
+            run_once(name, peak, first)
+    chosen = {name: best_rate(runs, name, rates[name], first) for name in MODELS}
+    for seed in others:
+        for name in MODELS:
+            run_once(name, chosen[name], seed)
+    best = {name: summary(runs, name, chosen[name], given.seeds) for name in MODELS}
+    keep(best=best)
+
     print(f"\n{'':12} parameters  rate    nats a character  CPU seconds")
     for name, row in best.items():
         print(

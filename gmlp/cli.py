@@ -157,6 +157,11 @@ def parser() -> argparse.ArgumentParser:
     add("--top-p", type=float, help="choose among the likeliest bytes that make up this share")
     add("--seed", type=seed, default=0, help="another number, another text")
     add("--stop", help=r"end after this text; \n is a new line")
+
+    about = "Write the course's figures as pages of their own, for slides; they need no network."
+    add = command("figures", run_figures, about).add_argument
+    add("--out", required=True, type=Path, metavar="FOLDER", help="where NAME.html are written")
+    add("--only", metavar="NAME,…", help="these figures")
     return top
 
 
@@ -364,3 +369,21 @@ def run_generate(arguments: argparse.Namespace) -> None:
         if stop is not None and text.endswith(stop):
             break
     print(characters.decode(b"", final=True), flush=True)
+
+
+def run_figures(arguments: argparse.Namespace) -> None:
+    try:
+        from gmlp.viz.gallery import FIGURES
+    except ModuleNotFoundError as error:
+        raise ValueError(f"figures need {error.name}: pip install 'gmlp-course[course]'") from error
+    names = list(FIGURES) if arguments.only is None else arguments.only.split(",")
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ValueError(
+            f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}"
+        )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        path = arguments.out / f"{name}.html"
+        FIGURES[name]().save(path)
+        print(path, flush=True)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,26 +10,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import chromium, needs_browser
+
+from gmlp.viz.gallery import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("GMLP_TEST_ALL"), reason="slow: course.py test --all"),
-    pytest.mark.skipif(
-        CHROMIUM is None and not os.environ.get("CI"),
-        reason="no Chromium found; on Debian: sudo apt install chromium",
-    ),
+    needs_browser,
 ]
 
 
@@ -44,17 +32,19 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(clone):
-    """Address and token of a Lab on the clone, with the learner's copies of the notebooks.
+    """Address and token of a Lab on the clone, with the learner's copies of the notebooks, signed.
 
     Not by `course.py lab`, which would install the clone into the environment of the tests;
     test_course.py sees to that command.
     """
-    copy = [sys.executable, "-c", "import course; course.copy_notebooks()"]
-    subprocess.run(copy, cwd=clone, check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     env |= {"JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_CONFIG_DIR": str(clone.parent / "config")}
+    env |= {"JUPYTER_DATA_DIR": str(clone.parent / "data")}  # the signatures
+    prepare = "course.copy_notebooks(); course.sign_notebooks(course.choose_environment())"
+    prepare = [sys.executable, "-c", f"import course; {prepare}"]
+    subprocess.run(prepare, cwd=clone, env=env, check=True)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--LabApp.news_url=None"]
     command += ["--IdentityProvider.token=for-the-test", "--LabApp.expose_app_in_browser=True"]
@@ -72,42 +62,49 @@ def lab(clone):
         server.wait(20)
 
 
-def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone, lab):
-    from playwright.sync_api import sync_playwright
+def show(page, address):
+    """Open a notebook and wait until its kernel is there."""
+    page.goto(address)
+    name = address.split("/")[-1].split("?")[0]
+    page.wait_for_function(
+        "name => window.jupyterapp?.shell.currentWidget?.context?.path.endsWith(name)", arg=name
+    )
+    page.evaluate(
+        """async () => {
+            const notebook = jupyterapp.shell.currentWidget;
+            await notebook.context.ready;
+            await notebook.sessionContext.ready;
+        }"""
+    )
 
+
+def run_all(page):
+    """Run every cell, wait for the last, and save."""
+    page.click("text=Run >> nth=0")
+    page.click("text=Run All Cells")
+    page.wait_for_function(
+        """() => {
+            const notebook = jupyterapp.shell.currentWidget;
+            const code = notebook.content.widgets.filter(w => w.model.type == "code");
+            const idle = notebook.sessionContext.session.kernel.status == "idle";
+            return idle && code.every(w => w.model.executionCount);
+        }""",
+        polling=1000,
+    )
+    page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+
+
+def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone, lab):
     address, token = lab
     # Exercises are left out: an untouched one stops at `raise NotImplementedError`, as it should.
     chapters = sorted(path.name for path in (clone / "work" / "chapters").glob("*.ipynb"))
     assert chapters
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(300_000)
         for name in chapters:
-            page.goto(f"{address}/lab/tree/work/chapters/{name}?token={token}&reset")
-            page.wait_for_function(
-                "name => window.jupyterapp?.shell.currentWidget?.context?.path.endsWith(name)",
-                arg=name,
-            )
-            page.evaluate(
-                """async () => {
-                    const notebook = jupyterapp.shell.currentWidget;
-                    await notebook.context.ready;
-                    await notebook.sessionContext.ready;
-                }"""
-            )
-            page.click("text=Run >> nth=0")
-            page.click("text=Run All Cells")
-            page.wait_for_function(
-                """() => {
-                    const notebook = jupyterapp.shell.currentWidget;
-                    const code = notebook.content.widgets.filter(w => w.model.type == "code");
-                    const idle = notebook.sessionContext.session.kernel.status == "idle";
-                    return idle && code.every(w => w.model.executionCount);
-                }""",
-                polling=1000,
-            )
-            page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+            show(page, f"{address}/lab/tree/work/chapters/{name}?token={token}&reset")
+            run_all(page)
             path = clone / "work" / "chapters" / name
             assert path.read_bytes() != (clone / "chapters" / name).read_bytes()
             saved = nbformat.read(path, as_version=4)
@@ -115,8 +112,70 @@ def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone
             errors = [o for cell in code for o in cell.outputs if o.output_type == "error"]
             assert not errors, f"{name}: {errors[0].evalue}"
             assert sum(cell.execution_count is not None for cell in code) == len(code), name
-        browser.close()
     status = ["git", "status", "--porcelain"]
     assert subprocess.run(status, cwd=clone, capture_output=True, check=True).stdout == b""
     build = [sys.executable, "tools/build.py", "--check"]
     assert subprocess.run(build, cwd=clone, check=False).returncode == 0
+
+
+def alive(page):
+    """Wait until every figure of the notebook has been drawn; how many there are."""
+    figures = page.locator(".gmlp-viz")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.gmlp-viz')].every(h => h.querySelector('canvas'))"
+    )
+    return figures.count()
+
+
+def test_figures_live_from_a_fresh_kernel_and_in_the_saved_notebook(clone, lab):
+    address, token = lab
+    code = "from gmlp.viz.gallery import FIGURES\n\nFIGURES[{!r}]()"
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(code.format(name)) for name in FIGURES]
+    nbformat.write(notebook, clone / "figures.ipynb")
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 20_000})  # all in sight
+        page.set_default_timeout(120_000)
+        show(page, f"{address}/lab/tree/figures.ipynb?token={token}&reset")
+        run_all(page)
+        assert alive(page) == len(FIGURES)
+        slider = page.locator(".gmlp-viz input").first
+        said = page.locator(".gmlp-viz output").first
+        before = said.inner_text()
+        slider.focus()
+        slider.press("ArrowLeft")  # which Lab would take, but for the figure's wish
+        assert said.inner_text() != before
+        assert slider.evaluate("input => input === document.activeElement")
+        # Saved, and opened again where no kernel knows the course.
+        saved = nbformat.read(clone / "figures.ipynb", as_version=4)
+        saved.metadata.pop("kernelspec", None)
+        assert all(cell.outputs for cell in saved.cells)
+        page = browser.new_page(viewport={"width": 1200, "height": 20_000})
+        page.goto(f"{address}/lab/tree/figures.ipynb?token={token}&reset")
+        page.wait_for_selector(".gmlp-viz")
+        assert alive(page) == len(FIGURES)
+    (clone / "figures.ipynb").unlink()
+
+
+def test_unrun_figures_live_and_a_changed_notebook_shows_their_picture(clone, lab):
+    address, token = lab
+    name = "02_causal_masking.ipynb"
+    count = (clone / "chapters" / name).read_text("utf-8").count('class=\\"gmlp-viz\\"')
+    assert count
+    # Another test may have run the copy: begin with that of a fresh clone.
+    (clone / "work" / "chapters" / name).write_bytes((clone / "chapters" / name).read_bytes())
+    changed = nbformat.read(clone / "chapters" / name, as_version=4)
+    changed.cells[0].source += " (changed by who knows whom)"
+    nbformat.write(changed, clone / "changed.ipynb")
+    with chromium() as browser:
+        for path, living in ((f"work/chapters/{name}", count), ("changed.ipynb", 0)):
+            page = browser.new_page(viewport={"width": 1200, "height": 20_000})
+            page.set_default_timeout(120_000)
+            show(page, f"{address}/lab/tree/{path}?token={token}&reset")
+            picture = page.locator("img[alt*='changed in turn']")
+            picture.first.wait_for(state="attached")
+            if living:
+                assert alive(page) == living
+            assert page.locator(".gmlp-viz canvas").count() >= living
+            assert picture.first.is_visible() != bool(living)
+    (clone / "changed.ipynb").unlink()

@@ -1,6 +1,16 @@
 """Figures of lesson 01, spatial gating."""
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gmlp.spatial_gating import SpatialGatingUnit
+from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.plots import diagram
+
+POSITIONS, CHANNELS = 16, 8  # of sgu_row: more cells than that nobody reads
+TWO = "{:.2f}"
 
 
 def spatial_gating_diagram() -> None:
@@ -30,4 +40,91 @@ def spatial_gating_diagram() -> None:
         ],
         alt="The spatial gating unit: x splits in two halves of channels. The half v is normalised "
         "and mixed along the positions by W, plus b; the result multiplies the half u.",
+    )
+
+
+@torch.no_grad()
+def sgu_row(unit: SpatialGatingUnit, x: Tensor, labels: Sequence[str] | None = None) -> Figure:
+    """How one number of a spatial gating unit's output comes about: a row of W at work.
+
+    Args:
+        unit: any spatial gating unit, causal or not, whose activation is the identity.
+        x: its input ``(n, d)``, at most 16 positions and 8 channels in each half.
+        labels: what the positions are called; their numbers by default.
+
+    Raises:
+        ValueError: an input that is too large for the figure, or does not fit the unit; a gate
+            that is squashed by an activation.
+    """
+    n, channels = x.shape[0], x.shape[-1] // 2
+    if not (1 <= n <= POSITIONS and 1 <= channels <= CHANNELS):
+        raise ValueError(
+            f"sgu_row shows at most {POSITIONS} positions and {CHANNELS} channels in each half; "
+            f"got x of {tuple(x.shape)}"
+        )
+    if not isinstance(unit.act, torch.nn.Identity):
+        raise ValueError(f"sgu_row shows the gate itself; this unit squashes it by {unit.act}")
+    out = unit(x[None])[0]  # (n, d/2)
+    u, v = x.chunk(2, dim=-1)
+    v = unit.norm(v)  # (n, d/2)
+    each = channels // unit.heads
+    rows = unit.mixing_matrix(n).repeat_interleave(each, dim=0)  # (d/2, n, n)
+    products = rows * v.T[:, None]  # (d/2, i, j)
+    sums = products.cumsum(-1)
+    bias = unit.bias[:, :n].repeat_interleave(each, dim=0)  # (d/2, n)
+    labels = list(labels) if labels is not None else [str(i) for i in range(n)]
+
+    dims = ("channel", "position", "source")
+    top = max(part[part.isfinite()].abs().max().item() for part in (v, products, sums))
+    scale = {"low": -top, "high": top}
+    first, last = labels[0], labels[-1]
+    return Figure(
+        title="How a spatial gating unit makes one number",
+        alt=f"Four strips of {n} cells, {first} to {last}: a row of W, the normalised channel that "
+        f"it reads, their products, and the running sum of these, whose end plus b is the gate.",
+        variables=[
+            Variable("position", n, "output position i", n - 1, labels=labels),
+            Variable("channel", channels, "channel"),
+        ],
+        arrays={
+            "row": Array(rows, dims, "diverging"),
+            "v": Array(v.T, ("channel", "source"), "diverging", **scale),
+            "product": Array(products, dims, "diverging", **scale),
+            "sum": Array(sums, dims, "diverging", **scale),
+        },
+        texts={
+            "row_written": Texts.of(rows, dims, TWO),
+            "v_written": Texts.of(v.T, ("channel", "source"), TWO),
+            "product_written": Texts.of(products, dims, TWO),
+            "sum_written": Texts.of(sums, dims, TWO),
+            **{
+                name: Texts.of(values, ("channel", "position"), TWO)
+                for name, values in {
+                    "total": sums[..., -1],
+                    "b": bias,
+                    "gate": sums[..., -1] + bias,
+                    "u": u.T,
+                    "out": out.T,
+                }.items()
+            },
+        },
+        panels=[
+            Panel(
+                "strip",
+                title,
+                x="source",
+                pick="position",
+                array=array,
+                text=f"{array}_written",
+                alt=title,
+            )
+            for array, title in {
+                "row": "row i of W",
+                "v": "the channel of v, normalised",
+                "product": "row times channel",
+                "sum": "summed from the left",
+            }.items()
+        ],
+        note="Position {position}, channel {channel}: the sum {total} plus b = {b} is the gate "
+        "{gate}; times u = {u} it lets {out} through.",
     )

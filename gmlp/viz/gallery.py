@@ -1,0 +1,99 @@
+"""Every figure that can be touched, with models that are at hand: ``gmlp figures``."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gmlp.causal_masking import CausalSGU
+from gmlp.corpus import load_corpus, split_corpus
+from gmlp.full_model import gMLPGPT
+from gmlp.residual_blocks import PreNorm, Residual, gMLPBlock
+from gmlp.spatial_gating import SpatialGatingUnit
+from gmlp.training import LanguageModel, load_tiny, train
+from gmlp.viz.axial_folding import axial_folding
+from gmlp.viz.causal_masking import causal_probe, jacobian
+from gmlp.viz.figure import Figure
+from gmlp.viz.full_model import receptive_field, receptive_fields
+from gmlp.viz.generation import generation
+from gmlp.viz.local_windows import local_windows
+from gmlp.viz.reversible_layers import reversible_memory
+from gmlp.viz.spatial_gating import sgu_row
+from gmlp.viz.training import filters, training_weights
+
+TEXT = b"A model that writes may not look ahead."
+
+
+def _causal_probe() -> Figure:
+    unmasked = stack(SpatialGatingUnit, depth=1, seq_len=64)
+    return causal_probe({"without a mask": unmasked, "with a mask": load_tiny()}, TEXT)
+
+
+def _training_weights() -> Figure:
+    torch.manual_seed(0)
+    model = stack(CausalSGU, depth=1, seq_len=32)
+    data, valid = split_corpus(load_corpus("pydocs"))
+    steps, matrices = [], []
+
+    def note(done: int) -> None:
+        steps.append(done)
+        matrices.append(units(model)[0].mixing_matrix(32).detach().clone())
+
+    run = {"steps": 240, "context": 32, "eval_every": 20, "progress": False}
+    history = train(model, data, valid[:4096], on_eval=note, **run)  # type: ignore[arg-type]
+    return training_weights(steps, matrices, [record.valid_bits for record in history])
+
+
+def _filters() -> Figure:
+    layers = units(load_tiny())
+    return filters({f"layer {k + 1}": u.mixing_matrix(48)[0] for k, u in enumerate(layers)})
+
+
+def _sgu_row() -> Figure:
+    torch.manual_seed(0)
+    unit = CausalSGU(8, 8)
+    nn.init.normal_(unit.weight, std=0.5)
+    return sgu_row(unit, torch.randn(8, 8))
+
+
+def _receptive_field() -> Figure:
+    torch.manual_seed(0)
+    windows = ((4, 1), (4, 1), (4, 4), (4, 1))
+    return receptive_field(
+        gMLPGPT(num_tokens=256, dim=8, depth=4, seq_len=64, ff_mult=2, window=windows)
+    )
+
+
+def _generation() -> Figure:
+    return generation(load_tiny(), "The gate ", 32, temperature=0.7)
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "causal_probe": _causal_probe,
+    "jacobian": lambda: jacobian(load_tiny(), TEXT),
+    "sgu_row": _sgu_row,
+    "training_weights": _training_weights,
+    "filters": _filters,
+    "generation": _generation,
+    "local_windows": local_windows,
+    "axial_folding": axial_folding,
+    "reversible_memory": reversible_memory,
+    "receptive_field": _receptive_field,
+    "receptive_fields": receptive_fields,
+}
+
+
+def stack(unit: type[SpatialGatingUnit], depth: int, seq_len: int) -> LanguageModel:
+    """A small language model over bytes whose matrices are large enough to be seen."""
+    torch.manual_seed(0)
+    blocks = nn.Sequential(
+        *(Residual(PreNorm(32, gMLPBlock(32, 64, unit(64, seq_len)))) for _ in range(depth))
+    )
+    for part in blocks.modules():
+        if isinstance(part, SpatialGatingUnit):
+            nn.init.normal_(part.weight, std=0.05)
+    return LanguageModel(256, 32, seq_len, blocks)
+
+
+def units(model: nn.Module) -> list[SpatialGatingUnit]:
+    return [part for part in model.modules() if isinstance(part, SpatialGatingUnit)]

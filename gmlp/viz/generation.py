@@ -1,0 +1,165 @@
+"""Figures of lesson 05, generation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gmlp.causal_masking import CausalSGU
+from gmlp.generation import next_token
+from gmlp.tiny_attention import Attention
+from gmlp.training import LanguageModel
+from gmlp.viz.causal_masking import tokens_of, visible
+from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
+from gmlp.viz.reach import check_positions
+
+
+@torch.no_grad()
+def generation(
+    model: LanguageModel,
+    prompt: str | bytes,
+    length: int = 24,
+    *,
+    temperature: float = 1.0,
+    top: int = 8,
+    seed: int = 0,
+) -> Figure:
+    """A text as it is written: the bytes that came into question, and where the model looked.
+
+    Args:
+        model: a model over bytes whose layers are :class:`gmlp.CausalSGU`, with or without
+            attention.
+        prompt: what it goes on from; with ``length`` at most 128 bytes, and what it can read.
+        length: bytes to write.
+        temperature: that of :func:`gmlp.generate`.
+        top: how many of the likeliest bytes to show.
+        seed: for the draws.
+
+    Raises:
+        ValueError: a text that is too long for the figure or the model, or a model without
+            spatial gating units over the whole text.
+    """
+    tokens = tokens_of(prompt)
+    first, n = len(tokens), len(tokens) + length
+    check_positions("generation", n)
+    units = [m for m in model.modules() if type(m) is CausalSGU and m.seq_len >= n]
+    if not units:
+        raise ValueError("generation draws rows of CausalSGU over the whole text; this has none")
+    generator = torch.Generator().manual_seed(seed)
+    attentions = [m for m in model.modules() if type(m) is Attention]
+    seen: dict[Attention, Tensor] = {}
+    hooks = [
+        m.register_forward_pre_hook(lambda m, x: seen.__setitem__(m, attended(m, x[0])))  # type: ignore[arg-type]
+        for m in attentions
+    ]
+    likely, drawn = torch.zeros(length, top), torch.zeros(length, top, dtype=torch.long)
+    looks = torch.full((length, len(attentions), n), torch.nan)
+    training = model.training
+    model.eval()
+    try:
+        for step in range(length):
+            logits = model(tokens[None])[:, -1]  # (1, v)
+            chances = torch.softmax(logits[0] / (temperature or 1.0), dim=-1)
+            likely[step], drawn[step] = chances.topk(top)
+            for k, attention in enumerate(attentions):
+                looks[step, k, : len(tokens)] = seen[attention]
+            written = next_token(logits, temperature=temperature, generator=generator)
+            tokens = torch.cat((tokens, written.flatten()))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    place, step = torch.arange(n), torch.arange(length)[:, None]
+    kind = (place >= first).long() + (place == first + step).long()  # prompt, written, newest
+    kind = kind.double().masked_fill(place > first + step, torch.nan)
+    rows = torch.stack([unit.mixing_matrix(n).mean(0) for unit in units])  # (layer, n, n)
+    rows = rows[:, first - 1 : n - 1].transpose(0, 1)  # (step, layer, n): of the last that is read
+    rows = rows.masked_fill(place > first - 1 + step[..., None], torch.nan)
+    characters = [visible(token) for token in tokens.tolist()]
+    grown = ["".join(characters[: first + k]) + "·" * (length - k) for k in range(1, length + 1)]
+    variables = [
+        Variable(
+            "step",
+            length,
+            "byte written",
+            length - 1,
+            labels=[f"{k + 1} “{characters[first + k]}”" for k in range(length)],
+            play=500,
+        )
+    ]
+    if len(units) > 1:
+        names = [str(k + 1) for k in range(len(units))]
+        variables.append(Variable("layer", len(units), "layer", 0, labels=names))
+    else:
+        rows = rows[:, 0]
+    where = ("step", "layer", "place") if len(units) > 1 else ("step", "place")
+    arrays = {
+        "kind": Array(kind, ("step", "place"), "category"),
+        "likely": Array(likely, ("step", "k"), low=0, high=1),
+        "row": Array(rows, where, "diverging"),
+    }
+    strip = {"x": "place", "text": "written"}
+    panels = [
+        Panel(
+            "strip",
+            "the text",
+            array="kind",
+            caption="Blue: the prompt. Orange: written. Green: the newest. Grey: not yet.",
+            alt="the text so far",
+            pick="step",
+            first=first,
+            **strip,  # type: ignore[arg-type]
+        ),
+        Panel(
+            "bars",
+            "what came into question",
+            x="k",
+            array="likely",
+            text="candidates",
+            alt="the likeliest bytes and their chances",
+        ),
+        Panel(
+            "strip",
+            "the row of W that listened",
+            array="row",
+            caption="Purple above 0, orange below; the same for every text.",
+            alt="the row of W at the last position that was read",
+            **strip,  # type: ignore[arg-type]
+        ),
+    ]
+    for k, _ in enumerate(attentions):
+        arrays[f"look{k}"] = Array(looks[:, k], ("step", "place"), low=0, high=1)
+        panels.append(
+            Panel(
+                "strip",
+                f"where attention looked{f' ({k + 1})' if len(attentions) > 1 else ''}",
+                array=f"look{k}",
+                caption="Darker: more; another for every text.",
+                alt="the attention of the last position that was read",
+                **strip,  # type: ignore[arg-type]
+            )
+        )
+    told = bytes(tokens.tolist()).decode(errors="replace")
+    return Figure(
+        title="A text as it is written",
+        alt=f"The model goes on from “{told[:first]}” and writes “{told[first:]}”, byte by byte, "
+        f"with the chances of the {top} likeliest bytes at each.",
+        variables=variables,
+        arrays=arrays,
+        texts={
+            "written": Texts([c for line in grown for c in line], ("step", "place"), (length, n)),
+            "candidates": Texts(
+                [f"“{visible(token)}”" for token in drawn.flatten().tolist()],
+                ("step", "k"),
+                drawn.shape,
+            ),
+            "newest": Texts(characters[first:], ("step",)),
+        },
+        panels=panels,
+        note="Byte {step} was drawn from these chances and became part of the text.",
+    )
+
+
+def attended(attention: Attention, x: Tensor) -> Tensor:
+    """How the last position shares its attention among those before it, ``(n,)``."""
+    q, k, _ = attention.to_qkv(x).chunk(3, dim=-1)  # (1, n, k)
+    return F.softmax(q[0, -1] @ k[0].T / attention.dim_inner**0.5, dim=-1)
