@@ -65,7 +65,7 @@ class GEGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x, gate = x.chunk(2, dim=-1)
-        return x * F.gelu(gate.contiguous())  # twice as fast as on a strided half
+        return x * F.gelu(gate)
 
 
 class FeedForward(nn.Module):

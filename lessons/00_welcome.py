@@ -46,6 +46,17 @@ print(decode(generate(model, encode("The "), 300, temperature=0.7, generator=gen
 # %% [markdown]
 # Is that true? No. Is it grammatical? Hardly. But the words are mostly English, the quotes mostly come in pairs, and it sounds like a manual. The model
 # has read one text in its life, the reference manual of the Python language, and nobody told it what a letter is. Change `"The "`, or the seed 0, and run the cell again.
+#
+# Watch it write, one byte at a time. For every byte it names a chance for each that could come, and one is drawn.
+
+# %% tags=["nbval-ignore-output"]
+viz.generation(model, "The ", 32, temperature=0.7)
+
+# %% [markdown]
+# Move the slider, or press play. **Where is it nearly sure, and where must it guess?** Find a byte that was drawn although another was likelier.
+#
+# <details><summary>What to look for</summary>Inside a word it is often nearly sure; at the first letter of a word many bytes come into question. (The
+# last strip shows where the model listened. What that means is the story of lesson 01.)</details>
 
 # %%
 print(f"{sum(p.numel() for p in model.parameters()):,} numbers make up the whole model")

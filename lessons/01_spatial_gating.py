@@ -234,6 +234,23 @@ def sgu_network(unit=SGU):
 
 
 # %% [markdown]
+# One number of its output, step by step: a word of six letters, four channels in each half, and a $W$ with larger numbers than at the start, so that
+# there is something to see.
+
+# %%
+torch.manual_seed(0)
+small = SGU(8, 6)
+nn.init.normal_(small.weight, std=0.5)
+viz.sgu_row(small, torch.randn(6, 8), labels=[f"{i} {letter}" for i, letter in enumerate("banana")])
+
+# %% [markdown]
+# From top to bottom: a row of $W$, the channel of $v$ that it reads, their products, and the products summed from the left. The last number of the last
+# strip, plus $b$, is the gate. Move the position, then the channel. **Which of the first two strips changes when, and why?**
+#
+# <details><summary>The answer</summary>Every position has a row of its own, so the position changes the first strip. All channels share one $W$, so the
+# channel changes the second.</details>
+
+# %% [markdown]
 # The unit stands where the middle linear layer and the second GELU stood: 128 channels go in, 64 come out. Same game, same loop.
 #
 # **Predict** the three accuracies again.

@@ -137,6 +137,19 @@ assert moved(cheater, n - 1) == list(range(n))
 # Every output moved, even the first: position 0 has already heard of byte 31. And the answer at each position *is* its right neighbour's input. Why learn
 # to write, when you can look one step to the right? Compare with the sentence that you wrote down.
 #
+# That was one byte. Here is the same experiment for each byte of a line of the manual: touch one, and every output that moves gets a colour.
+
+# %% tags=["nbval-ignore-output"]
+line = bytes(windows[0].tolist())
+viz.causal_probe({"no mask": cheater}, line)
+
+# %% [markdown]
+# Wherever you touch it, the whole line answers. **Which outputs answer most?** Read it off the square: a column is a byte that was changed, a row an
+# output.
+#
+# <details><summary>The answer</summary>The changed byte's own position, and the one just before it: the diagonal and the line above it are darkest. That
+# neighbour is the output whose answer *is* the changed byte.</details>
+#
 # **Predict:** is there one position that cannot cheat? Are the bits there near 0, near 8, or in between?
 
 # %% tags=["nbval-ignore-output"]
@@ -296,7 +309,14 @@ for position in (0, 12, 30, 31):
     assert moved(honest, position) == list(range(position, n))
 
 # %% [markdown]
-# A change moves its own position and what comes after it, and nothing before. The corners of the three tables side by side:
+# A change moves its own position and what comes after it, and nothing before. Touch the three models side by side:
+
+# %% tags=["nbval-ignore-output"]
+viz.causal_probe({"no mask": cheater, "off by one": off_by_one, "causal": honest}, line)
+
+# %% [markdown]
+# A model that may be used to write lights up only to the right of your finger. **How many outputs does "off by one" betray for each byte?** (Read the
+# sentence below the squares.) The corners of the three Jacobians tell the same:
 
 # %%
 viz.matrices(

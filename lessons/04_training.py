@@ -317,10 +317,12 @@ steps = 200
 
 # %% tags=["nbval-ignore-output"]
 gmlp_model = make_gmlp()
-written = {}
+first_unit = gmlp_model.blocks[0].fn.fn.sgu  # through residual and norm to the block
+written, matrices = {}, {}
 
 
 def write(step):
+    matrices[step] = first_unit.mixing_matrix(n).detach().clone()
     generator = torch.Generator().manual_seed(0)
     if step in (0, 50, steps):
         tokens = generate(gmlp_model, encode("The "), 150, temperature=0.7, generator=generator)
@@ -337,7 +339,7 @@ gmlp_history = train(
     context=n,
     batch_size=12,
     warmup=50,
-    eval_every=50,
+    eval_every=25,
     on_eval=write,
 )
 
@@ -361,7 +363,7 @@ viz.curves(
     },
     xlabel="steps",
     ylabel="bits per byte",
-    alt="Training and validation loss from step 50 to 200. Both fall, fast at first and then more "
+    alt="Training and validation loss from step 25 to 200. Both fall, fast at first and then more "
     "slowly. Training lies above, by more than one bit at first and by little in the end.",
 )
 
@@ -539,22 +541,58 @@ for name, losses in sweep.items():
 # with several seeds, error bars and longer runs; lesson 06 shows a task at which the gMLP fails and attention shines.
 #
 # Why so fast? A guess: much of what a beginner can learn about text lies in the last few bytes, and a row of $W$ can point at them from the first step
-# on. Look at the first and the last unit of the trained model (`.fn.fn` walks through residual and norm to the block):
+# on. Look at the first and the last unit of the trained model:
 
 # %%
 viz.matrices(
     {
-        "W, layer 1": gmlp_model.blocks[0].fn.fn.sgu.mixing_matrix(n)[0],
+        "W, layer 1": first_unit.mixing_matrix(n)[0],
         "layer 4": gmlp_model.blocks[3].fn.fn.sgu.mixing_matrix(n)[0],
     },
     alt="The matrices of the first and the last layer, white above the diagonal. In the first"
-    " a strong band lies on and right below the diagonal; in the last the entries are "
+    " a strong band lies right below the diagonal; in the last the entries are "
     "pale and spread over the whole triangle.",
 )
 
 # %% [markdown]
-# Layer 1 looks at the byte itself and the few right before it, as guessed. Layer 4 listens weakly, to the whole window.
+# Layer 1 looks at the few bytes right before, as guessed; its own byte comes through $u$. Layer 4 listens weakly, to the whole window. **Predict:** when
+# did layer 1 find that out, early in the run or late? We kept its matrix at each validation; move the slider from the left.
+
+# %% tags=["nbval-ignore-output"]
+line = {step: matrix[0].diagonal(-1).mean().abs() for step, matrix in matrices.items()}
+assert line[25] < 0.1 < line[100] > 0.6 * line[steps]
+viz.training_weights(
+    [record.step for record in gmlp_history],
+    [matrices[record.step] for record in gmlp_history],
+    [record.valid_bits for record in gmlp_history],
+)
+
+# %% [markdown]
+# After 25 steps there is hardly anything to see. Then a line appears, one step below the diagonal, and half-way through the run most of it is there.
+# In the picture every row looks like the one above it, one step to the right. **Is that so?** Draw the rows over the distance that they look back, and they
+# should lie on one another. Touch some.
+
+# %% tags=["nbval-ignore-output"]
+viz.filters(
+    {
+        f"layer {k + 1}": block.fn.fn.sgu.mixing_matrix(n)[0].detach()
+        for k, block in enumerate(gmlp_model.blocks)
+    }
+)
+
+# %% [markdown]
+# In layers 1 and 2 the rows agree with their mean: each layer has become a **filter**, the same weights at every position, though nobody asked for it.
+# A convolution would have had that built in, with one row of numbers instead of a square full. Now move `matrix` to layers 3 and 4: there the mean
+# is nearly zero everywhere and no row is like the next. What they look for, if they look for anything after so few steps, depends on the position.
 #
+# While this notebook runs, you can ask the model itself. Type, and see what it expects next:
+
+# %% tags=["live", "nbval-ignore-output"]
+from gmlp.viz import live
+
+live.prompt(gmlp_model, context=n)
+
+# %% [markdown]
 # ## 4.10 The finished module
 #
 # `LanguageModel` is yours, with errors that explain themselves; `train` you have met.

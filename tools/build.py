@@ -48,6 +48,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("gmlp") is None:
     %pip install -q "gmlp-course[course] @ git+{repository}"
 """
 CELL_SECONDS = 120
+WIDGET = "application/vnd.jupyter.widget-view+json"  # blank wherever its kernel is not
 
 # What ends every line that tqdm draws: "[00:12<00:03, 41.2it/s]" or, without a total, "[00:12, …]".
 _BAR = re.compile(r"\[\d+:\d\d[^\]]*\]\s*$")
@@ -354,6 +355,7 @@ def _client(notebook: NotebookNode) -> Any:
         timeout=CELL_SECONDS,
         force_raise_errors=True,
         record_timing=False,
+        store_widget_state=False,
         shutdown_kernel="immediate",
         extra_arguments=["--log-level=40"],  # no notes on encryption amid the progress line
     )
@@ -411,7 +413,11 @@ def _normalise(cell: NotebookNode) -> None:
     for output in outputs:
         if output.output_type == "stream":
             output.text = "\n".join(_overwrite(line) for line in output.text.split("\n"))
-    cell.outputs = [output for output in outputs if output.get("text", True)]
+    cell.outputs = [
+        output
+        for output in outputs
+        if output.get("text", True) and WIDGET not in output.get("data", {})
+    ]
 
 
 def _overwrite(line: str) -> str:

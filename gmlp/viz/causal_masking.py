@@ -1,6 +1,7 @@
 """Figures of lesson 02, causal masking."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ def jacobian(model: nn.Module, text: str | bytes | Tensor) -> Figure:
         title = "what a model that writes may read"
     wrong = int(((measured != 0) & ~allowed).sum())
     silent = int(((measured == 0) & allowed).sum())
-    axes = {"x": "input", "y": "output", "xlabel": "input j", "ylabel": "output i"}
+    axes: Any = {"x": "input", "y": "output", "xlabel": "input j", "ylabel": "output i"}
     start = {"output": 2 * n // 3, "input": n // 3}
     return Figure(
         title="What may be read, and what is",

@@ -68,7 +68,7 @@ async (host, spec) => {
     for (const [width, style] of [[5, theme === "dark" ? "#000" : "#fff"], [2, ink]]) {
       pen.lineWidth = width; // a line with a halo stands out on every ground
       pen.strokeStyle = style;
-      pen.strokeRect(x, y, w, h);
+      pen.strokeRect(x - 2, y - 2, w + 4, h + 4);
     }
   };
   const ticks = (pen, count, put) => {

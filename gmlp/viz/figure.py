@@ -22,10 +22,11 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gmlp.viz.plots import COLOURS, STYLE
+from gmlp.viz.plots import COLOURS, GREY, STYLE
 
 LIMIT = 100_000  # bytes of one figure's output
 
@@ -60,7 +61,6 @@ PALETTES: dict[str, dict[str, Stops]] = {
     },
 }
 NAN = rgb("#999999")
-GREY = "#767676"  # readable on white and on black
 STRIP = 32  # cells in a line of the still picture
 
 
@@ -258,7 +258,8 @@ class Figure:
         self.variables, self.panels = list(variables), list(panels)
         self.arrays, self.texts = dict(arrays), dict(texts or {})
         sizes = {variable.name: variable.size for variable in self.variables}
-        for name, table in (*self.arrays.items(), *self.texts.items()):
+        tables: dict[str, Array | Texts] = {**self.arrays, **self.texts}
+        for name, table in tables.items():
             for dim, size in zip(table.dims, table.shape, strict=True):
                 if sizes.setdefault(dim, size) != size:
                     raise ValueError(f"{name} has {size} along {dim}, which is {sizes[dim]} long")
@@ -361,18 +362,9 @@ class Figure:
         others = [panel for panel in self.panels if panel.kind != "grid"]
         rows = [[panel] for panel in others] + ([grids] if grids else [])
         heights = [self._height(row[0]) for row in rows]
-        style = {
-            **STYLE,
-            "font.size": 9,
-            "axes.grid": False,
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), GREY),
-            "axes.edgecolor": GREY,
-        }
-        with plt.rc_context(style):
+        with plt.rc_context({**STYLE, "font.size": 9, "axes.grid": False}):
             figure = plt.figure(figsize=(7, sum(heights)), layout="constrained")
-            parts = np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights))
+            parts: Any = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
             for part, row in zip(parts, rows, strict=True):
                 for axes, panel in zip(np.atleast_1d(part.subplots(1, len(row))), row, strict=True):
                     self._draw(axes, panel)
@@ -415,9 +407,7 @@ class Figure:
             each = min(len(levels), STRIP)
             for i, fill in enumerate(array.rgb(levels)):
                 corner = (i % each, -(i // each))
-                axes.add_patch(
-                    plt.Rectangle(corner, 0.96, 0.9, fc=fill / 255, ec="#aaaaaa", lw=0.5)
-                )
+                axes.add_patch(Rectangle(corner, 0.96, 0.9, fc=fill / 255, ec="#aaaaaa", lw=0.5))
                 if panel.text:
                     dark = fill @ (0.3, 0.59, 0.11) < 140
                     axes.text(
@@ -431,7 +421,7 @@ class Figure:
                         parse_math=False,
                     )
                 if mark == i:
-                    frame = plt.Rectangle(corner, 0.96, 0.9, fill=False, ec=GREY, lw=2)
+                    frame = Rectangle(corner, 0.96, 0.9, fill=False, ec=GREY, lw=2)
                     axes.add_patch(frame)
             axes.set(xlim=(0, each), ylim=(-((len(levels) - 1) // each) - 0.1, 1))
             axes.axis("off")

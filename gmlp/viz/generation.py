@@ -1,5 +1,7 @@
 """Figures of lesson 05, generation."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,7 +50,7 @@ def generation(
     attentions = [m for m in model.modules() if type(m) is Attention]
     seen: dict[Attention, Tensor] = {}
     hooks = [
-        m.register_forward_pre_hook(lambda m, x: seen.__setitem__(m, attended(m, x[0])))  # type: ignore[arg-type]
+        m.register_forward_pre_hook(lambda m, x: seen.__setitem__(m, attended(m, x[0])))
         for m in attentions
     ]
     likely, drawn = torch.zeros(length, top), torch.zeros(length, top, dtype=torch.long)
@@ -68,12 +70,12 @@ def generation(
         model.train(training)
         for hook in hooks:
             hook.remove()
-    place, step = torch.arange(n), torch.arange(length)[:, None]
-    kind = (place >= first).long() + (place == first + step).long()  # prompt, written, newest
-    kind = kind.double().masked_fill(place > first + step, torch.nan)
+    place, steps = torch.arange(n), torch.arange(length)[:, None]
+    kind = (place >= first).long() + (place == first + steps).long()  # prompt, written, newest
+    kind = kind.double().masked_fill(place > first + steps, torch.nan)
     rows = torch.stack([unit.mixing_matrix(n).mean(0) for unit in units])  # (layer, n, n)
     rows = rows[:, first - 1 : n - 1].transpose(0, 1)  # (step, layer, n): of the last that is read
-    rows = rows.masked_fill(place > first - 1 + step[..., None], torch.nan)
+    rows = rows.masked_fill(place > first - 1 + steps[..., None], torch.nan)
     characters = [visible(token) for token in tokens.tolist()]
     grown = ["".join(characters[: first + k]) + "·" * (length - k) for k in range(1, length + 1)]
     variables = [
@@ -97,7 +99,7 @@ def generation(
         "likely": Array(likely, ("step", "k"), low=0, high=1),
         "row": Array(rows, where, "diverging"),
     }
-    strip = {"x": "place", "text": "written"}
+    strip: Any = {"x": "place", "text": "written"}
     panels = [
         Panel(
             "strip",
@@ -107,7 +109,7 @@ def generation(
             alt="the text so far",
             pick="step",
             first=first,
-            **strip,  # type: ignore[arg-type]
+            **strip,
         ),
         Panel(
             "bars",
@@ -123,7 +125,7 @@ def generation(
             array="row",
             caption="Purple above 0, orange below; the same for every text.",
             alt="the row of W at the last position that was read",
-            **strip,  # type: ignore[arg-type]
+            **strip,
         ),
     ]
     for k, _ in enumerate(attentions):
@@ -135,7 +137,7 @@ def generation(
                 array=f"look{k}",
                 caption="Darker: more; another for every text.",
                 alt="the attention of the last position that was read",
-                **strip,  # type: ignore[arg-type]
+                **strip,
             )
         )
     told = bytes(tokens.tolist()).decode(errors="replace")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -21,22 +21,24 @@ from gmlp.viz.figure import Figure
 from gmlp.viz.training import training_weights
 
 
-def prompt(model: LanguageModel, text: str = "The gate ", top: int = 8) -> widgets.Widget:
+def prompt(
+    model: nn.Module, text: str = "The gate ", *, context: int = 64, top: int = 8
+) -> widgets.Widget:
     """Type, and see at every key what the model expects next, and which bytes moved it.
 
     Args:
-        model: over bytes; it reads at most the last 64.
+        model: ``(b, n) -> (b, n, 256)``, over bytes.
         text: how it begins.
+        context: how many bytes the model can read; of a longer text it gets the last ones.
         top: how many of the likeliest bytes to show.
     """
-    limit = min(64, model.seq_len)
     typed = widgets.Text(
         value=text, description="prompt", continuous_update=True, layout={"width": "480px"}
     )
     shown = widgets.HTML()
 
     def look(_: object = None) -> None:
-        tokens = tokens_of(typed.value)[-limit:]
+        tokens = tokens_of(typed.value)[-context:]
         if not len(tokens):
             shown.value = "Type something: the model has nothing to go on from."
             return
@@ -65,15 +67,16 @@ def prompt(model: LanguageModel, text: str = "The gate ", top: int = 8) -> widge
 
 
 @torch.no_grad()
-def last_moves(model: LanguageModel, tokens: Tensor) -> Tensor:
+def last_moves(model: nn.Module, tokens: Tensor) -> Tensor:
     """How far the last output moves when each token is changed, ``(n,)``."""
     n = len(tokens)
     changed = tokens.repeat(n + 1, 1)
     place = torch.arange(n)
-    changed[place, place] = (changed[place, place] + 1) % model.num_tokens
     training = model.training
     model.eval()
     try:
+        vocabulary = model(tokens[None]).shape[-1]
+        changed[place, place] = (changed[place, place] + 1) % vocabulary
         last = model(changed)[:, -1]  # (n + 1, v)
     finally:
         model.train(training)

@@ -12,18 +12,24 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 # Okabe & Ito's colours: told apart by readers of every kind of colour vision.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a8a8a"]
+GREY, INK = "#797979", "#222222"  # words on the page, light or dark; words on a light box
 
 STYLE: Any = {  # matplotlib's own type for it lists every setting by name
+    # No ground of its own, and a grey that can be read on white and on black: for both themes.
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor"), GREY),
+    **dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), GREY),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e6e6e6",
+    "grid.color": "#8a8a8a40",
     "axes.axisbelow": True,
     "font.size": 11,
     "lines.linewidth": 2,
     "legend.frameon": False,
-    "figure.facecolor": "white",
 }
 
 
@@ -136,10 +142,11 @@ def diagram(
                 ha="center",
                 va="center",
                 fontsize=16 if bare else 10,
+                color=GREY if bare else INK,
                 bbox={
                     "boxstyle": "round,pad=0.45",
-                    "facecolor": "white" if bare else "#eaf3fa",
-                    "edgecolor": "white" if bare else COLOURS[0],
+                    "facecolor": "none" if bare else "#eaf3fa",
+                    "edgecolor": "none" if bare else COLOURS[0],
                 },
             )
         figure.canvas.draw()  # the arrows need to know how large the boxes became
@@ -150,7 +157,7 @@ def diagram(
                 boxes[start],
                 arrowprops={
                     "arrowstyle": "-|>",
-                    "color": "#444444",
+                    "color": GREY,
                     "patchA": drawn[start].get_bbox_patch(),
                     "patchB": drawn[end].get_bbox_patch(),
                     "shrinkA": 1,
@@ -159,6 +166,6 @@ def diagram(
             )
             middle = np.mean([boxes[start], boxes[end]], axis=0)
             axes.annotate(
-                label, middle, (0, 5), textcoords="offset points", ha="center", color="#444444"
+                label, middle, (0, 5), textcoords="offset points", ha="center", color=GREY
             )
         show(figure, alt)

@@ -24,7 +24,7 @@ class LiveBytes(TorchDispatchMode):
     that was made under it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.done = 0
         self.lives: dict[int, tuple[int, int, int]] = {}  # (bytes, birth, death)
         self.alive: WeakKeyDictionary[torch.UntypedStorage, int] = WeakKeyDictionary()
@@ -84,7 +84,9 @@ def reversible_memory(
         depths: how deep the models are; at most 32 positions of the scrubber are wise.
         dim, n, batch: their size.
     """
-    plain, kept, drift = [], [], []
+    plain: list[list[int]] = []
+    kept: list[list[int]] = []
+    drift = []
     for depth in depths:
         torch.manual_seed(0)
         model = gMLPGPT(num_tokens=256, dim=dim, depth=depth, seq_len=n, reversible=True)

@@ -1,11 +1,11 @@
 """Figures of lesson 01, spatial gating."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gmlp.spatial_gating import SpatialGatingUnit
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.plots import diagram
 
@@ -44,11 +44,12 @@ def spatial_gating_diagram() -> None:
 
 
 @torch.no_grad()
-def sgu_row(unit: SpatialGatingUnit, x: Tensor, labels: Sequence[str] | None = None) -> Figure:
+def sgu_row(unit: Any, x: Tensor, labels: Sequence[str] | None = None) -> Figure:
     """How one number of a spatial gating unit's output comes about: a row of W at work.
 
     Args:
-        unit: any spatial gating unit, causal or not, whose activation is the identity.
+        unit: a :class:`gmlp.SpatialGatingUnit`, causal or not, whose activation is the identity;
+            or a class of your own with a ``norm``, a ``weight`` ``(n, n)`` and a ``bias`` ``(n,)``.
         x: its input ``(n, d)``, at most 16 positions and 8 channels in each half.
         labels: what the positions are called; their numbers by default.
 
@@ -62,16 +63,18 @@ def sgu_row(unit: SpatialGatingUnit, x: Tensor, labels: Sequence[str] | None = N
             f"sgu_row shows at most {POSITIONS} positions and {CHANNELS} channels in each half; "
             f"got x of {tuple(x.shape)}"
         )
-    if not isinstance(unit.act, torch.nn.Identity):
+    if not isinstance(getattr(unit, "act", None), nn.Identity | None):
         raise ValueError(f"sgu_row shows the gate itself; this unit squashes it by {unit.act}")
     out = unit(x[None])[0]  # (n, d/2)
     u, v = x.chunk(2, dim=-1)
     v = unit.norm(v)  # (n, d/2)
-    each = channels // unit.heads
-    rows = unit.mixing_matrix(n).repeat_interleave(each, dim=0)  # (d/2, n, n)
+    matrix = unit.mixing_matrix(n) if hasattr(unit, "mixing_matrix") else unit.weight[:n, :n]
+    matrix = matrix.reshape(-1, n, n)  # (h, n, n)
+    each = channels // len(matrix)
+    rows = matrix.repeat_interleave(each, dim=0)  # (d/2, n, n)
     products = rows * v.T[:, None]  # (d/2, i, j)
     sums = products.cumsum(-1)
-    bias = unit.bias[:, :n].repeat_interleave(each, dim=0)  # (d/2, n)
+    bias = unit.bias[..., :n].reshape(-1, n).repeat_interleave(each, dim=0)  # (d/2, n)
     labels = list(labels) if labels is not None else [str(i) for i in range(n)]
 
     dims = ("channel", "position", "source")

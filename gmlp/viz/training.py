@@ -32,9 +32,10 @@ def training_weights(
     variables = [Variable("step", len(steps), "step", len(steps) - 1, labels, play=400)]
     if heads > 1:
         variables.append(Variable("head", heads, "head"))
-    dims = ("step", "head", "to", "from")
+    dims = ["step", "head", "to", "from"]
     if heads == 1:
-        weights, dims = weights[:, 0], ("step", "to", "from")
+        weights = weights[:, 0]
+        dims.remove("head")
     size = weights.abs().amax((-2, -1)).reshape(len(steps), -1)[:, 0]
     return Figure(
         title="A matrix learns",

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from gmlp.viz.plots import COLOURS, STYLE, show
+from gmlp.viz.plots import COLOURS, INK, STYLE, show
 
 # The lessons in three stages, each with the question it answers.
 COURSE = {
@@ -45,8 +45,10 @@ def course_map() -> None:
                     corner, 0.84, 0.6, boxstyle="round,pad=0.02", fc="white", ec=colour
                 )
                 axes.add_patch(box)
-                axes.text(column, -row + 0.18, lesson, ha="center", va="center", weight="bold")
-                axes.text(column, -row - 0.1, question, ha="center", va="center")
+                axes.text(
+                    column, -row + 0.18, lesson, ha="center", va="center", weight="bold", color=INK
+                )
+                axes.text(column, -row - 0.1, question, ha="center", va="center", color=INK)
                 if column:
                     axes.text(column - 0.5, -row, "›", ha="center", va="center", fontsize=16)
         names = "; ".join(f"{stage}: {', '.join(lessons)}" for stage, lessons in COURSE.items())
