@@ -316,7 +316,19 @@ viz.causal_probe({"no mask": cheater, "off by one": off_by_one, "causal": honest
 
 # %% [markdown]
 # A model that may be used to write lights up only to the right of your finger. **How many outputs does "off by one" betray for each byte?** (Read the
-# sentence below the squares.) The corners of the three Jacobians tell the same:
+# sentence below the squares.)
+#
+# While this notebook runs, build a mask by hand. A pressed button lets its row read its column, for a small model of eight positions; *train with it* takes some
+# seconds. **Predict** first: what does one leak cost, and which one?
+
+# %% tags=["live", "nbval-ignore-output"]
+from gmlp.viz import live
+
+small = {"steps": 150, "peak": 1e-2, "eval_every": 150}
+live.Mask(lambda: network(SpatialGatingUnit(4 * d, 8)), train_text, valid_text[:8192], 8, **small)
+
+# %% [markdown]
+# (A leak pays most right above the diagonal, where the answer stands.) The corners of the three Jacobians tell what the figure told:
 
 # %%
 viz.matrices(

@@ -593,6 +593,20 @@ from gmlp.viz import live
 live.prompt(gmlp_model, context=n)
 
 # %% [markdown]
+# And you can watch a new one while it learns: press *train*, and scrub while it runs.
+
+# %% tags=["live", "nbval-ignore-output"]
+live.Training(
+    make_gmlp(),
+    train_text,
+    valid_text[:8192],
+    steps=steps,
+    peak=best_peak["gMLP"],
+    context=n,
+    eval_every=20,
+)
+
+# %% [markdown]
 # ## 4.10 The finished module
 #
 # `LanguageModel` is yours, with errors that explain themselves; `train` you have met.

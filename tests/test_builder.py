@@ -436,6 +436,17 @@ print("done")""".replace("PYTHON", repr(sys.executable)),
     assert texts["stderr"].count("\n") == 1 and "\r" not in texts["stderr"]
 
 
+def test_widgets_leave_no_dead_state(course):
+    live = "# %%\nimport ipywidgets\n\nprint('kept')\nipywidgets.IntSlider()"
+    edit(course, "lessons/07_windows.py", "# %%\nx + 1", live)
+    (course / "lessons/07_windows_exercises.py").unlink()
+    build.build(course, out=io.StringIO())
+    built = read(course, "chapters/07_windows.ipynb")
+    (cell,) = (cell for cell in built.cells if "IntSlider" in cell.source)
+    assert [output.get("text") for output in cell.outputs] == ["kept\n"]
+    assert "widgets" not in built.metadata
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -264,6 +264,8 @@ def test_generate_ends_quietly_when_nobody_reads_on(trained):
         ("generate RUN --prompt x --top-k 0", "top_k must be at least 1"),
         ("generate RUN --prompt x --top-p 2", "top_p must lie in (0, 1]"),
         ("generate RUN --prompt x --length -1", "length must be 0 or more"),
+        ("figures", "--out"),
+        ("figures --out OUT --only jacobi", "no figure is called jacobi; there are causal_probe"),
     ],
 )
 def test_every_mistake_costs_one_line(words, message, trained, corpus, tmp_path, capsys):
@@ -292,6 +294,15 @@ def test_files_that_are_no_run_are_named(trained, tmp_path, corpus, capsys):
     tiny = Path(__file__).parents[1] / "gmlp" / "assets" / "tiny.safetensors"
     (out / "checkpoint.safetensors").write_bytes(tiny.read_bytes())
     assert "no note 'settings'" in failed(capsys, ["generate", str(out), "--prompt", "x"])
+
+
+def test_figures_are_pages_of_their_own(tmp_path, capsys):
+    out = tmp_path / "for slides"
+    assert main(["figures", "--out", str(out), "--only", "local_windows,axial_folding"]) == 0
+    written = [out / "local_windows.html", out / "axial_folding.html"]
+    assert capsys.readouterr().out.split("\n")[:2] == [str(path) for path in written]
+    assert sorted(out.iterdir()) == sorted(written)
+    assert all("gmlp-viz" in path.read_text("utf-8") for path in written)
 
 
 def test_help_and_version(capsys):

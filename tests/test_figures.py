@@ -9,30 +9,47 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import chromium, needs_browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import DRAWS, randomise
+from laws import DRAWS, draw, randomise
+from laws import reach as law_of_reach
 from nbconvert import HTMLExporter
 from torch import nn
 
-from gmlp import CausalSGU, LanguageModel, gMLPGPT
+from gmlp import (
+    AxiallyFold,
+    CausalLocalSGU,
+    CausalSGU,
+    LanguageModel,
+    SpatialGatingUnit,
+    generate,
+    gMLPGPT,
+)
 from gmlp.viz import (
     Array,
     Figure,
     Panel,
     Texts,
     Variable,
+    axial_folding,
     causal_probe,
     filters,
+    generation,
     jacobian,
+    local_windows,
     receptive_field,
+    receptive_fields,
+    sgu_row,
     training_weights,
 )
-from gmlp.viz.causal_masking import moves
-from gmlp.viz.figure import LIMIT
-from gmlp.viz.full_model import by_depth
+from gmlp.viz.axial_folding import mixing_fold
+from gmlp.viz.causal_masking import moves, visible
+from gmlp.viz.figure import LIMIT, PICTURE
+from gmlp.viz.full_model import by_depth, listener
 from gmlp.viz.gallery import FIGURES, stack
 from gmlp.viz.reach import gradients, jacobian_of, reach
+from gmlp.viz.reversible_layers import live_bytes
 
 NAMES = list(FIGURES)
+few = settings(DRAWS, max_examples=DRAWS.max_examples // 5 + 20)  # 30, 120 of the slow ones
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +94,7 @@ def test_what_is_foretold_is_what_the_gradients_and_a_changed_token_say(drawn):
     assert moved.diagonal().all()
 
 
-@settings(DRAWS, max_examples=30)  # each draws two still pictures as well
+@few
 @given(models())
 def test_the_frames_are_the_measured_numbers(drawn):
     model, tokens = drawn
@@ -182,10 +199,123 @@ def test_hostile_words_stay_words():
 def test_every_figure_is_small_enough_and_the_same_each_time(figures, name):
     figure = figures[name]
     assert len(figure.html) <= LIMIT
+    assert len(figure.html) - len(figure.script) <= PICTURE
     assert figure.png.startswith(b"\x89PNG")
     without_data = re.compile(r"base64,[A-Za-z0-9+/=]+")
     if name != "reversible_memory":  # measured
         assert without_data.sub("", FIGURES[name]().html) == without_data.sub("", figure.html)
+
+
+@few
+@given(st.integers(1, 20), st.lists(st.integers(1, 24), min_size=1, max_size=3))
+def test_local_windows_are_those_of_the_unit(n, windows):
+    figure = local_windows(n, windows)
+    for k, window in enumerate(windows):
+        unit = randomise(CausalLocalSGU(4, n, window=window), seed=k).double()
+        assert torch.equal(shown(figure, "reads")[k], law_of_reach(unit, draw(1, n, 4, seed=k)))
+
+
+@few
+@given(st.integers(1, 20), st.lists(st.integers(1, 6), min_size=1, max_size=3))
+def test_folds_are_those_of_the_module(n, folds):
+    figure = axial_folding(n, folds)
+    for k, every in enumerate(folds):
+        fold = mixing_fold(every, n)
+        mixed, joined = shown(figure, "reads")[k]
+        assert torch.equal(joined, reach(AxiallyFold(2, every, CausalSGU(2, n)), n))
+        assert torch.equal(joined, law_of_reach(fold, draw(1, n, 2, seed=k)))
+        place = torch.arange(n)
+        assert torch.equal(mixed, ((place[:, None] - place) % every == 0).tril())
+        assert (figure.arrays["residue"].codes[k] == 1 + place.numpy() % every).all()
+
+
+@few
+@given(
+    st.integers(1, 14), st.integers(1, 3), st.sampled_from([1, 2, 5]), st.sampled_from([1, 2, 3])
+)
+def test_receptive_fields_grow_with_depth_as_foretold(n, depth, window, fold):
+    figure = receptive_fields(n, depth, [window], [fold])
+    model = listener(n, depth, window, fold)
+    for k in range(depth):
+        foretold = reach(nn.Sequential(*list(model.blocks)[: k + 1]), n)
+        assert torch.equal(shown(figure, "reads")[0, 0, k], foretold)
+
+
+@few
+@given(st.integers(1, 9), st.sampled_from([1, 2]), st.integers(1, 2), st.booleans())
+def test_a_row_at_work_ends_at_the_unit_s_output(n, heads, each, causal):
+    kind = CausalSGU if causal else SpatialGatingUnit
+    unit = randomise(kind(2 * heads * each, n, heads=heads), seed=n)
+    x = draw(n, 2 * heads * each, seed=n, dtype=torch.float32)
+    figure = sgu_row(unit, x)
+    with torch.no_grad():
+        out = unit(x[None])[0]
+    for position in range(n):
+        for channel in range(heads * each):
+            said = figure.text("out", {"position": position, "channel": channel})
+            assert float(said.replace("−", "-")) == pytest.approx(
+                out[position, channel].item(), abs=6e-3
+            )
+
+
+def test_a_row_at_work_takes_a_unit_of_your_own_and_says_what_it_cannot_show():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(2)
+            self.weight, self.bias = torch.rand(3, 3), torch.rand(3)
+
+        def forward(self, x):
+            u, v = x.chunk(2, dim=-1)
+            return (self.weight @ self.norm(v) + self.bias[:, None]) * u
+
+    unit, x = Own(), torch.rand(3, 4)
+    last = f"{unit(x[None])[0, 2, 0]:.2f}".replace("-", "−")
+    assert sgu_row(unit, x).text("out", {"position": 2, "channel": 0}) == last
+    with pytest.raises(ValueError, match=r"16 positions and 8 channels.*\(17, 4\)"):
+        sgu_row(CausalSGU(4, 17), torch.rand(17, 4))
+    with pytest.raises(ValueError, match="squashes it by Tanh"):
+        sgu_row(CausalSGU(4, 3, act=nn.Tanh()), x)
+
+
+@pytest.mark.parametrize("attn_dim", [None, 4])
+def test_a_replay_is_what_generate_writes(attn_dim):
+    torch.manual_seed(0)
+    model = gMLPGPT(num_tokens=128, dim=8, depth=2, seq_len=20, attn_dim=attn_dim)
+    figure = generation(model, "ab", 12, temperature=0.9, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    written = generate(model, torch.tensor([97, 98]), 12, temperature=0.9, generator=generator)
+    last = [figure.text("written", {"step": 11, "place": place}) for place in range(14)]
+    assert last == [visible(token) for token in written.tolist()]
+    with torch.no_grad():
+        chances = (model(written[None, :7])[0, -1] / 0.9).softmax(-1)  # of the sixth byte written
+    array = figure.arrays["likely"]
+    assert array.value(int(array.codes[5, 0])) == pytest.approx(chances.max().item(), abs=3e-3)
+    row = model.blocks[1].fn.fn.sgu.mixing_matrix(14)[0, 6]
+    array = figure.arrays["row"]
+    codes = array.codes[5, 1].tolist()
+    assert codes[7:] == [0] * 7
+    half = array.high / 250
+    assert [array.value(code) for code in codes[:7]] == pytest.approx(row[:7].tolist(), abs=half)
+    assert (len([name for name in figure.arrays if name.startswith("look")]) > 0) == bool(attn_dim)
+    with pytest.raises(ValueError, match="this has none"):
+        generation(gMLPGPT(num_tokens=128, dim=8, depth=1, seq_len=20, window=4), "ab", 5)
+
+
+def test_bytes_alive_are_counted_from_birth_to_death():
+    model = nn.Sequential(nn.Embedding(3, 256), nn.Sigmoid(), nn.Sigmoid(), nn.Sigmoid())
+    one = 2 * 256 * 4  # bytes of what each part makes
+    timeline = live_bytes(model, torch.tensor([[0, 1]]))
+    # Each Sigmoid keeps its output for the backward pass, which nobody needs the embedding's for.
+    assert 3 * one <= max(timeline) <= 5 * one + 64  # and some scalars
+    assert timeline[-1] <= one
+    deep = nn.Sequential(nn.Embedding(3, 256), *(nn.Sigmoid() for _ in range(30)))
+    assert 30 * one <= max(live_bytes(deep, torch.tensor([[0, 1]]))) <= 32 * one + 64
+
+
+def shown(figure, name):
+    """A boolean array, as the figure has it."""
+    return torch.tensor(figure.arrays[name].codes == 255)
 
 
 # ---- in a real browser ----

@@ -33,6 +33,8 @@ def test_the_prompt_shows_the_likeliest_bytes_and_what_moved_them_at_every_key()
 def test_training_runs_beside_the_notebook_and_can_be_scrubbed_and_stopped():
     model = stack(CausalSGU, depth=1, seq_len=8)
     run = live.Training(model, TEXT[:1500], TEXT[1500:], context=8, **RUN)
+    assert not run.steps
+    run.button.click()
     run.join()
     assert run.failed is None
     assert run.steps == [0, 2, 4, 6]
@@ -46,7 +48,8 @@ def test_training_runs_beside_the_notebook_and_can_be_scrubbed_and_stopped():
     assert run.figure().variables[0].size == 4
 
     endless = live.Training(model, TEXT[:1500], TEXT[1500:], context=8, **RUN | {"steps": 10**6})
-    endless.stop()
+    endless.button.click()
+    endless.button.click()
     endless.join()
     assert endless.failed is None
     assert len(endless.steps) < 5
@@ -55,6 +58,7 @@ def test_training_runs_beside_the_notebook_and_can_be_scrubbed_and_stopped():
 def test_training_that_fails_says_why():
     model = stack(CausalSGU, depth=1, seq_len=8)
     run = live.Training(model, TEXT[:1500], TEXT[1500:], context=8, **RUN | {"batch_size": 0})
+    run.start()
     run.join()
     assert "batch_size" in run.said.value
 

@@ -43,7 +43,7 @@ def axial_folding(n: int = 24, folds: Sequence[int] = (1, 2, 3, 4, 6)) -> Figure
         variables=[
             Variable("fold", len(folds), "fold e", start, labels=[str(e) for e in folds]),
             Variable("stage", 2, "stage", 0, labels=STAGES),
-            Variable("position", n, "position i", n - 2),
+            Variable("position", n, "position i", max(0, n - 2)),
         ],
         arrays={
             "residue": Array(residues, ("fold", "source"), "category"),

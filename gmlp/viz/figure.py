@@ -28,7 +28,7 @@ from torch import Tensor
 
 from gmlp.viz.plots import COLOURS, GREY, STYLE
 
-LIMIT = 100_000  # bytes of one figure's output
+LIMIT, PICTURE = 100_000, 20_000  # bytes of one figure's output; of that, for its still picture
 
 Stops = list[tuple[int, int, int]]
 
@@ -263,9 +263,10 @@ class Figure:
             for dim, size in zip(table.dims, table.shape, strict=True):
                 if sizes.setdefault(dim, size) != size:
                     raise ValueError(f"{name} has {size} along {dim}, which is {sizes[dim]} long")
-        if len(self.html) > LIMIT:
+        size = len(self.script) + PICTURE
+        if size > LIMIT:
             raise ValueError(
-                f"this figure takes {len(self.html):,} bytes, a page bears {LIMIT:,}: "
+                f"this figure takes {size:,} bytes, a page bears {LIMIT:,}: "
                 f"show fewer positions, or fewer steps ({sizes})"
             )
 
@@ -310,22 +311,31 @@ class Figure:
 
     @cached_property
     def html(self) -> str:
-        spec = self._spec()
-        words = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
-        name = hashlib.sha256(words.encode()).hexdigest()[:10]  # the same wherever it is made
-        blob = b"".join(array.codes.tobytes() for array in self.arrays.values())
-        data = base64.b64encode(zlib.compress(blob, 9)).decode()
-        words = words.replace("<", "\\u003c")  # no </script> within
         picture = base64.b64encode(self.png).decode()
         return (
-            f'<div class="gmlp-viz" data-gmlp="{name}" data-lm-suppress-shortcuts="true">'
+            f'<div class="gmlp-viz" data-gmlp="{self.name}" data-lm-suppress-shortcuts="true">'
             f"<style>{asset('figure.css')}</style>"
             f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{picture}">'
-            f"<script>{{const spec={words};\n"
+            f"<script>{self.script}</script></div>"
+        )
+
+    @cached_property
+    def name(self) -> str:
+        """The same wherever the figure is made: numbers may differ in their last bits."""
+        return hashlib.sha256(json.dumps(self._spec()).encode()).hexdigest()[:10]
+
+    @cached_property
+    def script(self) -> str:
+        words = json.dumps(self._spec(), ensure_ascii=False, separators=(",", ":"))
+        words = words.replace("<", "\\u003c")  # no </script> within
+        blob = b"".join(array.codes.tobytes() for array in self.arrays.values())
+        data = base64.b64encode(zlib.compress(blob, 9)).decode()
+        return (
+            f"{{const spec={words};\n"
             f'spec.data="data:application/octet-stream;base64,{data}";\n'
             f"const figure={asset('engine.js')};\n"
-            f"for(const host of document.querySelectorAll('[data-gmlp=\"{name}\"]'))"
-            "figure(host,spec);}</script></div>"
+            f"for(const host of document.querySelectorAll('[data-gmlp=\"{self.name}\"]'))"
+            "figure(host,spec);}"
         )
 
     def _spec(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gmlp.spatial_gating import SpatialGatingUnit
-from gmlp.training import LanguageModel, evaluate, train
+from gmlp.training import evaluate, train
 from gmlp.viz.causal_masking import tokens_of, visible
 from gmlp.viz.figure import Figure
 from gmlp.viz.training import training_weights
@@ -86,8 +86,8 @@ def last_moves(model: nn.Module, tokens: Tensor) -> Tensor:
 class Training(widgets.VBox):  # type: ignore[misc]
     """Train a model and scrub through its first matrix while it learns.
 
-    Training runs beside the notebook, so that the slider answers meanwhile. ``stop`` ends it after
-    the step it is at; ``join`` waits for the end.
+    Nothing happens before the button is pressed. Training then runs beside the notebook, so that
+    the slider answers meanwhile; a second press ends it at the next validation.
 
     Args:
         model: its first spatial gating unit is shown.
@@ -102,16 +102,17 @@ class Training(widgets.VBox):  # type: ignore[misc]
         self.bits: list[float] = []
         self.failed: BaseException | None = None
         self.stopping = False
+        self.thread: threading.Thread
         context = settings.get("context", 64)
         self.slider = widgets.IntSlider(description="moment", min=0, max=0)
         self.follow = widgets.Checkbox(value=True, description="follow the newest")
-        self.button = widgets.Button(description="stop")
+        self.button = widgets.Button(description="train")
         self.said, self.picture = widgets.HTML(), widgets.Image(format="png")
         super().__init__(
             [widgets.HBox([self.slider, self.follow, self.button]), self.said, self.picture]
         )
         self.slider.observe(lambda _: self.draw(), names="value")
-        self.button.on_click(lambda _: self.stop())
+        self.button.on_click(lambda _: self.stop() if self.thread.is_alive() else self.start())
 
         def note(done: int) -> None:
             if self.stopping:
@@ -136,6 +137,9 @@ class Training(widgets.VBox):  # type: ignore[misc]
             self.draw()
 
         self.thread = threading.Thread(target=work, daemon=True)
+
+    def start(self) -> None:
+        self.button.description = "stop"
         self.thread.start()
 
     def stop(self) -> None:
@@ -181,7 +185,7 @@ class Mask(widgets.VBox):  # type: ignore[misc]
 
     def __init__(
         self,
-        make: Callable[[], LanguageModel],
+        make: Callable[[], nn.Module],
         data: Tensor,
         valid: Tensor,
         n: int = 8,

@@ -26,12 +26,14 @@ def local_windows(n: int = 32, windows: Sequence[int] = (2, 4, 8, 16)) -> Figure
     reads = torch.stack(read)  # (windows, position, source)
     counts = reads.sum(-1)
     start = len(windows) // 2
-    chosen = counts[start]
+    behind = counts[start][windows[start] :]  # the first window
+    if not len(behind):
+        behind = counts[start]
     return Figure(
         title="What local windows let through",
         alt=f"What each of {n} positions reads with windows of {windows[start]}: a staircase of "
-        f"squares. The number read swings between {chosen[windows[start] :].min()} and "
-        f"{chosen.max()} behind the first window.",
+        f"squares. Behind the first window the number read swings between {behind.min()} and "
+        f"{behind.max()}.",
         variables=[
             Variable("window", len(windows), "window w", start, labels=[str(w) for w in windows]),
             Variable("position", n, "position i", min(n - 1, 2 * windows[start] + 1)),
