@@ -91,7 +91,11 @@ def stream(
         model.eval()
         try:
             for _ in range(length):
-                logits = model.step(unread, cache) if cached else model(tokens)[:, -1]
+                if cached:
+                    with torch.inference_mode():  # for small steps faster; the cache stays here
+                        logits = model.step(unread, cache)
+                else:
+                    logits = model(tokens)[:, -1]
                 chosen = next_token(
                     logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
                 )

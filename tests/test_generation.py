@@ -460,3 +460,14 @@ def test_a_cache_holds_no_gradient(window):
 def test_a_temperature_near_zero_is_greedy_in_every_precision(dtype, temperature):
     logits = torch.tensor([[300.0, -300.0, 200.0]], dtype=dtype)
     assert next_token(logits, temperature=temperature).tolist() == [0]
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_what_was_written_may_be_learned_from(temperature):
+    """Tensors made in inference mode could not be saved for a backward pass."""
+    model = fixed().train()
+    tokens = generate(model, tokens_of(1, 3, 0), 5, temperature=temperature)
+    for token in stream(model, tokens_of(1, 3, 0), 2, temperature=temperature):
+        model(token[:, None]).sum().backward()
+    model(tokens).sum().backward()
+    assert model.embed.weight.grad.abs().sum() > 0
