@@ -249,8 +249,7 @@ viz.sgu_row(small, torch.randn(6, 8), labels=[f"{i} {letter}" for i, letter in e
 #
 # <details><summary>The answer</summary>Every position has a row of its own, so the position changes the first strip. All channels share one $W$, so the
 # channel changes the second.</details>
-
-# %% [markdown]
+#
 # The unit stands where the middle linear layer and the second GELU stood: 128 channels go in, 64 come out. Same game, same loop.
 #
 # **Predict** the three accuracies again.
@@ -349,7 +348,6 @@ single = fit(sgu_network(ShutStart), tasks["reverse"], steps=80)
 print("one unit, b = 0 ", "  ".join(f"{accuracy:.1f}" for accuracy in single))
 assert reached["W near 0, b = 1"][1] > max(reached["W of size 1"][1], reached["b = 0"][1])
 
-# %%
 viz.curves(
     {name: (range(20, 161, 20), accuracy) for name, accuracy in reached.items()},
     xlabel="training steps",

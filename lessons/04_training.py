@@ -196,7 +196,6 @@ def short_run(rate, steps=30):
 
 runs = {rate: short_run(rate) for rate in (1e-4, 4e-3, 3e-1)}
 
-# %%
 viz.curves(
     {f"rate {rate:g}": (range(1, 31), losses) for rate, (losses, _) in runs.items()},
     xlabel="step",
@@ -343,7 +342,6 @@ gmlp_history = train(
     on_eval=write,
 )
 
-# %% tags=["nbval-ignore-output"]
 for step in (0, 50, steps):
     print(f"--- after {step} steps\n{written[step]}\n")
 
@@ -370,8 +368,7 @@ viz.curves(
 # %% [markdown]
 # The training figure is the mean over the steps since the last validation, when the model was still worse; so it lies above. In the end the two are
 # close. They could hardly differ: the model has seen few windows twice, so there was little to learn by heart.
-
-# %% [markdown]
+#
 # ## 4.8 Checkpoints: nothing lost
 #
 # A run of a minute may be lost; a run of a night may not. A **checkpoint** holds all that the run needs to go on: the weights,
@@ -496,7 +493,6 @@ for name, history in histories.items():
 assert parameters["gMLP"] <= parameters["Transformer"]
 assert gmlp_history[-1].valid_bits < transformer_history[-1].valid_bits
 
-# %%
 viz.curves(
     {
         name: ([record.cpu_seconds for record in history], [r.valid_bits for r in history])
@@ -541,22 +537,8 @@ for name, losses in sweep.items():
 # with several seeds, error bars and longer runs; lesson 06 shows a task at which the gMLP fails and attention shines.
 #
 # Why so fast? A guess: much of what a beginner can learn about text lies in the last few bytes, and a row of $W$ can point at them from the first step
-# on. Look at the first and the last unit of the trained model:
-
-# %%
-viz.matrices(
-    {
-        "W, layer 1": first_unit.mixing_matrix(n)[0],
-        "layer 4": gmlp_model.blocks[3].fn.fn.sgu.mixing_matrix(n)[0],
-    },
-    alt="The matrices of the first and the last layer, white above the diagonal. In the first"
-    " a strong band lies right below the diagonal; in the last the entries are "
-    "pale and spread over the whole triangle.",
-)
-
-# %% [markdown]
-# Layer 1 looks at the few bytes right before, as guessed; its own byte comes through $u$. Layer 4 listens weakly, to the whole window. **Predict:** when
-# did layer 1 find that out, early in the run or late? We kept its matrix at each validation; move the slider from the left.
+# on. We kept the matrix of the first unit at each validation. **Predict:** does it learn to look at the last few bytes early in the run, or late? Move
+# the slider from the left.
 
 # %% tags=["nbval-ignore-output"]
 line = {step: matrix[0].diagonal(-1).mean().abs() for step, matrix in matrices.items()}
@@ -568,7 +550,8 @@ viz.training_weights(
 )
 
 # %% [markdown]
-# After 25 steps there is hardly anything to see. Then a line appears, one step below the diagonal, and half-way through the run most of it is there.
+# After 25 steps there is hardly anything to see. Then a line appears, one step below the diagonal: the byte right before. (Its own byte comes
+# through $u$.) Half-way through the run most of it is there.
 # In the picture every row looks like the one above it, one step to the right. **Is that so?** Draw the rows over the distance that they look back, and they
 # should lie on one another. Touch some.
 
@@ -585,26 +568,17 @@ viz.filters(
 # A convolution would have had that built in, with one row of numbers instead of a square full. Now move `matrix` to layers 3 and 4: there the mean
 # is nearly zero everywhere and no row is like the next. What they look for, if they look for anything after so few steps, depends on the position.
 #
-# While this notebook runs, you can ask the model itself. Type, and see what it expects next:
+# While this notebook runs, you can ask the model itself: type, and see what it expects next. And you can watch a new one while it learns: press *train*,
+# and scrub while it runs.
 
 # %% tags=["live", "nbval-ignore-output"]
+from IPython.display import display
+
 from gmlp.viz import live
 
-live.prompt(gmlp_model, context=n)
-
-# %% [markdown]
-# And you can watch a new one while it learns: press *train*, and scrub while it runs.
-
-# %% tags=["live", "nbval-ignore-output"]
-live.Training(
-    make_gmlp(),
-    train_text,
-    valid_text[:8192],
-    steps=steps,
-    peak=best_peak["gMLP"],
-    context=n,
-    eval_every=20,
-)
+run = {"steps": steps, "peak": best_peak["gMLP"], "context": n, "eval_every": 20}
+display(live.prompt(gmlp_model, context=n))
+live.Training(make_gmlp(), train_text, valid_text[:8192], **run)
 
 # %% [markdown]
 # ## 4.10 The finished module

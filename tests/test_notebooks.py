@@ -20,6 +20,8 @@ import pytest
 from nbformat import NotebookNode, v4
 from nbval.plugin import find_comment_markers, find_metadata_tags
 
+from gmlp.viz.figure import asset
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -202,6 +204,17 @@ def cells_are_tidy(path: str, notebook: NotebookNode) -> list[str]:
     return found
 
 
+def figures_have_the_present_engine(path: str, notebook: NotebookNode) -> list[str]:
+    """Each carries its own: what draws it must be what the tests of figures look at."""
+    present = [asset("engine.js"), asset("figure.css")]
+    return [
+        f"code cell {number}: a figure of an earlier engine; build the lesson again"
+        for number, cell in enumerate(code_cells(notebook), 1)
+        for text in (output.get("data", {}).get("text/html", "") for output in cell.outputs)
+        if 'class="gmlp-viz"' in text and not all(part in text for part in present)
+    ]
+
+
 def exercises_are_untouched(path: str, notebook: NotebookNode) -> list[str]:
     if not path.startswith("exercises/"):
         return []
@@ -217,6 +230,7 @@ LAWS: list[Law] = [
     links_resolve,
     outputs_are_fit_for_others,
     cells_are_tidy,
+    figures_have_the_present_engine,
     exercises_are_untouched,
 ]
 
@@ -246,6 +260,7 @@ def printed(text: str, name: str = "stdout") -> NotebookNode:
 
 
 PNG = "iVBORw0KGgo="
+ENGINE = asset("figure.css") + asset("engine.js")
 FIGURE = shown(text_html=f'<img alt="Loss falls with steps." src="data:image/png;base64,{PNG}">')
 
 
@@ -273,6 +288,12 @@ def notebook_of(cells: list[NotebookNode]) -> NotebookNode:
             [code("1", printed("1\n"))] * 3,
         ),
         (has_a_chapters_length, "chapters/01_x.ipynb", [code()] * 30, [code()] * 29),
+        (
+            figures_have_the_present_engine,
+            "chapters/01_x.ipynb",
+            [code("x", shown(text_html=f'<div class="gmlp-viz">{ENGINE}</div>'))],
+            [code("x", shown(text_html=f'<div class="gmlp-viz">{ENGINE[:-1]}</div>'))],
+        ),
         (has_a_chapters_length, "chapters/00_x.ipynb", [code()] * 20, [code()] * 61),
         (is_small, "exercises/01_x.ipynb", [code("x" * 10**5)], [code("x" * 10**6)]),
         (is_small, "exercises/01_x.ipynb", [code()], [code("x", printed("x" * 10**5))]),
