@@ -6,7 +6,7 @@ from torch import nn
 
 from gmlp import CausalSGU, LanguageModel, SpatialGatingUnit, encode
 from gmlp.viz import live
-from gmlp.viz.causal_masking import moves, tokens_of
+from gmlp.viz.causal_masking import moves
 from gmlp.viz.gallery import stack
 
 TEXT = encode("the cat sat on the mat and the rat sat on the hat " * 40)
@@ -19,7 +19,7 @@ def test_the_prompt_shows_the_likeliest_bytes_and_what_moved_them_at_every_key()
     typed, shown = widget.children
     for text in ("abcd", "<b>", "x" * 40):
         typed.value = text
-        tokens = tokens_of(text)[-16:]
+        tokens = encode(text)[-16:]
         with torch.no_grad():
             chances = model(tokens[None])[0, -1].softmax(-1)
         assert shown.value.count("<div") == 4
@@ -79,7 +79,7 @@ def test_a_mask_built_by_hand_is_the_one_that_trains(ahead, says):
     assert says in widget.said.value
     matrix = made[0].blocks[0].fn.fn.sgu.mixing_matrix(4)[0]
     assert torch.equal(matrix != 0, widget.mask().bool())
-    moved = moves(made[0], tokens_of("abcd"))  # (changed, output)
+    moved = moves(made[0], encode("abcd"))  # (changed, output)
     assert (moved[2, 1] != 0) == ahead
     with pytest.raises(ValueError, match="at most 12"):
         live.Mask(make, TEXT, TEXT, n=13)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gmlp.corpus import encode
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.reach import check_positions, jacobian_of, reach
 
@@ -13,11 +14,6 @@ from gmlp.viz.reach import check_positions, jacobian_of, reach
 def visible(token: int) -> str:
     """A byte as one printable character."""
     return {10: "⏎", 32: "␣"}.get(token) or (chr(token) if 32 < token < 127 else "·")
-
-
-def tokens_of(text: str | bytes) -> Tensor:
-    """The bytes of a text, ``(n,)``."""
-    return torch.tensor(list(text.encode() if isinstance(text, str) else text), dtype=torch.long)
 
 
 @torch.no_grad()
@@ -52,7 +48,7 @@ def causal_probe(models: nn.Module | Mapping[str, nn.Module], text: str | bytes)
         ValueError: a text that is too long for the figure or a model.
     """
     named = {"the model": models} if isinstance(models, nn.Module) else dict(models)
-    tokens = tokens_of(text)
+    tokens = encode(text)
     n = len(tokens)
     check_positions("causal_probe", n)
     characters = [visible(token) for token in tokens.tolist()]
@@ -129,7 +125,7 @@ def jacobian(model: nn.Module, text: str | bytes | Tensor) -> Figure:
     Raises:
         ValueError: a text that is too long for the figure or the model.
     """
-    tokens = text if isinstance(text, Tensor) else tokens_of(text)
+    tokens = text if isinstance(text, Tensor) else encode(text)
     n = len(tokens)
     check_positions("jacobian", n)
     measured = jacobian_of(model, tokens)

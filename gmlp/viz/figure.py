@@ -322,11 +322,11 @@ class Figure:
     @cached_property
     def name(self) -> str:
         """The same wherever the figure is made: numbers may differ in their last bits."""
-        return hashlib.sha256(json.dumps(self._spec()).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(self.spec).encode()).hexdigest()[:10]
 
     @cached_property
     def script(self) -> str:
-        words = json.dumps(self._spec(), ensure_ascii=False, separators=(",", ":"))
+        words = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":"))
         words = words.replace("<", "\\u003c")  # no </script> within
         blob = b"".join(array.codes.tobytes() for array in self.arrays.values())
         data = base64.b64encode(zlib.compress(blob, 9)).decode()
@@ -338,7 +338,8 @@ class Figure:
             "figure(host,spec);}"
         )
 
-    def _spec(self) -> dict[str, Any]:
+    @cached_property
+    def spec(self) -> dict[str, Any]:
         arrays, start = {}, 0
         for name, array in self.arrays.items():
             arrays[name] = {

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gmlp.causal_masking import CausalSGU
+from gmlp.corpus import encode
 from gmlp.generation import next_token
 from gmlp.tiny_attention import Attention
 from gmlp.training import LanguageModel
-from gmlp.viz.causal_masking import tokens_of, visible
+from gmlp.viz.causal_masking import visible
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.reach import check_positions
 
@@ -40,7 +41,7 @@ def generation(
         ValueError: a text that is too long for the figure or the model, or a model without
             spatial gating units over the whole text.
     """
-    tokens = tokens_of(prompt)
+    tokens = encode(prompt)
     first, n = len(tokens), len(tokens) + length
     check_positions("generation", n)
     units = [m for m in model.modules() if type(m) is CausalSGU and m.seq_len >= n]
@@ -154,7 +155,6 @@ def generation(
                 ("step", "k"),
                 drawn.shape,
             ),
-            "newest": Texts(characters[first:], ("step",)),
         },
         panels=panels,
         note="Byte {step} was drawn from these chances and became part of the text.",

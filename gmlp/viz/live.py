@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gmlp.corpus import encode
 from gmlp.spatial_gating import SpatialGatingUnit
 from gmlp.training import evaluate, train
-from gmlp.viz.causal_masking import tokens_of, visible
+from gmlp.viz.causal_masking import visible
 from gmlp.viz.figure import Figure
 from gmlp.viz.training import training_weights
 
@@ -38,7 +39,7 @@ def prompt(
     shown = widgets.HTML()
 
     def look(_: object = None) -> None:
-        tokens = tokens_of(typed.value)[-context:]
+        tokens = encode(typed.value)[-context:]
         if not len(tokens):
             shown.value = "Type something: the model has nothing to go on from."
             return
