@@ -253,6 +253,7 @@ class Cache:
         self._kept: dict[nn.Module, Tensor] = {}
         self._read: dict[nn.Module, int] = {}
         self._residues: dict[nn.Module, list[Cache]] = {}
+        self._columns: dict[nn.Linear, Tensor] = {}
 
     def read(self, owner: nn.Module) -> int:
         """How many positions ``owner`` has read."""
@@ -315,7 +316,19 @@ class Cache:
         """A cache for each of the ``every`` sequences into which a fold deals its positions."""
         if owner not in self._residues:
             self._residues[owner] = [Cache() for _ in range(every)]
+            for own in self._residues[owner]:
+                own._columns = self._columns
         return self._residues[owner]
+
+    def by_columns(self, linear: nn.Linear) -> Tensor:
+        """The weight of ``linear``, its columns one after the other in memory, not its rows.
+
+        The same numbers in the same shape; but a CPU multiplies a single position by them twice as
+        fast.
+        """
+        if linear not in self._columns:
+            self._columns[linear] = linear.weight.detach().t().contiguous().t()
+        return self._columns[linear]
 
 
 PER_TOKEN = (nn.Linear, nn.LayerNorm, nn.Dropout, nn.Identity, nn.GELU, nn.ReLU, nn.Tanh, nn.SiLU)
@@ -333,6 +346,9 @@ def step(module: nn.Module, x: Tensor, cache: Cache, *more: Tensor) -> Tensor:
         for part in module:
             x = step(part, x, cache)
         return x
+    if isinstance(module, nn.Linear) and x.numel() == module.in_features:
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            return F.linear(x, cache.by_columns(module), module.bias)
     if isinstance(module, PER_TOKEN):
         return module(x)
     raise TypeError(

@@ -203,6 +203,18 @@ viz.curves(
 # The gradient goes from right to left. In the plain stack it falls in a straight line, on a log scale: a constant factor for each
 # layer. With the residual it is flat: the first layer hears as well as the last.
 #
+# Must it be sixteen? Here are all stacks from one layer to sixteen. **From how many plain layers on does the first one get less than a
+# thousandth of the gradient?** Move the slider to the left, and read the sentence below.
+
+
+# %% tags=["nbval-ignore-output"]
+def gradients(make_layer):
+    return [listen(stack(make_layer, depth))[1] for depth in range(1, 17)]
+
+
+viz.gradient_by_depth({"plain": gradients(plain), "residual": gradients(residual)})
+
+# %% [markdown]
 # **Predict:** sixteen residual blocks, once with the learning rate 0.003 and once with 0.01. Do both learn?
 
 # %% tags=["nbval-ignore-output"]
@@ -421,11 +433,11 @@ yours = pre_norm()
 finished = Residual(PreNorm(d, gMLPBlock(d, 4 * d, CausalSGU(4 * d, n))))
 finished.load_state_dict(yours.state_dict())
 assert torch.equal(finished(x), yours(x))
-assert torch.equal(GEGLU()(x), MyGEGLU()(x))
+torch.testing.assert_close(GEGLU()(x), MyGEGLU()(x))
 
 feed_forward = FeedForward(8)
 feed_forward.net.load_state_dict(feed_forwards["GEGLU"].state_dict())
-assert torch.equal(feed_forward(x[..., :8]), feed_forwards["GEGLU"](x[..., :8]))
+torch.testing.assert_close(feed_forward(x[..., :8]), feed_forwards["GEGLU"](x[..., :8]))
 print("layer, GEGLU and feed-forward: equal to yours")
 
 # %% [markdown]

@@ -33,6 +33,7 @@ from gmlp.viz import (
     causal_probe,
     filters,
     generation,
+    gradient_by_depth,
     jacobian,
     local_windows,
     receptive_field,
@@ -276,6 +277,31 @@ def test_a_row_at_work_takes_a_unit_of_your_own_and_says_what_it_cannot_show():
         sgu_row(CausalSGU(4, 17), torch.rand(17, 4))
     with pytest.raises(ValueError, match="squashes it by Tanh"):
         sgu_row(CausalSGU(4, 3, act=nn.Tanh()), x)
+
+
+@DRAWS
+@given(st.integers(1, 9), st.integers(0, 1000))
+def test_gradients_by_depth_are_those_given(depth, seed):
+    generator = torch.Generator().manual_seed(seed)
+    heard = {
+        name: [
+            (torch.rand(k, generator=generator) * 10 + 1e-6).tolist() for k in range(1, depth + 1)
+        ]
+        for name in ("a", "b")
+    }
+    figure = gradient_by_depth(heard)
+    arrays = [figure.arrays["kind0"], figure.arrays["kind1"]]
+    assert arrays[0].low == arrays[1].low and arrays[0].high == arrays[1].high  # one scale
+    for array, stacks in zip(arrays, heard.values(), strict=True):
+        step = 10 ** ((array.high - array.low) / 250)
+        for codes, of_layers in zip(array.codes.tolist(), stacks, strict=True):
+            assert codes[len(of_layers) :] == [0] * (depth - len(of_layers))
+            for code, value in zip(codes, of_layers, strict=False):
+                assert 1 / step < array.value(code) / value < step
+    share = heard["b"][-1][0] / heard["b"][-1][-1]
+    assert float(figure.text("kind1share", {"depth": depth - 1})) == pytest.approx(share, rel=0.06)
+    with pytest.raises(ValueError, match=r"stacks of 1 to 2; 'a' has \[1, 1\]"):
+        gradient_by_depth({"a": [[1.0], [1.0]]})
 
 
 @pytest.mark.parametrize("attn_dim", [None, 4])

@@ -129,6 +129,15 @@ def wait_alive(page, count):
     )
 
 
+def assert_sliders_follow_the_arrow_keys(page):
+    """JupyterLab has other plans with them: it would select the next cell."""
+    for slider in page.locator(".gmlp-viz input[type=range]").all():
+        before = int(slider.input_value())
+        key, step = ("ArrowLeft", -1) if before else ("ArrowRight", 1)
+        slider.press(key)
+        assert int(slider.input_value()) == before + step
+
+
 def test_figures_live_from_a_fresh_kernel_and_in_the_saved_notebook(clone, lab):
     address, token = lab
     code = "from gmlp.viz.gallery import FIGURES\n\nFIGURES[{!r}]()"
@@ -142,6 +151,7 @@ def test_figures_live_from_a_fresh_kernel_and_in_the_saved_notebook(clone, lab):
         show(page, f"{address}/lab/tree/figures.ipynb?token={token}&reset")
         run_all(page)
         wait_alive(page, len(FIGURES))
+        assert_sliders_follow_the_arrow_keys(page)
         # Opened again as it was saved, and not run.
         saved = nbformat.read(clone / "figures.ipynb", as_version=4)
         assert all(cell.outputs for cell in saved.cells)

@@ -353,6 +353,25 @@ def test_every_residue_of_every_fold_has_a_cache_of_its_own():
     assert all(a is b for a, b in zip(found, again, strict=True))
 
 
+@DRAWS
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), SEED)
+def test_a_linear_layer_steps_as_it_is(b, m, d_in, d_out, seed):
+    linear, cache = nn.Linear(d_in, d_out), Cache()
+    x = draw(b, m, d_in, seed=seed, dtype=torch.float32)
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(step(linear, x, cache), linear(x))
+    step(linear, x, cache).sum().backward()  # where a gradient is wanted there is one
+    torch.testing.assert_close(linear.weight.grad, x.sum((0, 1)).expand(d_out, -1))
+
+
+def test_all_residues_of_a_fold_share_one_copy_of_a_weight():
+    cache, linear = Cache(), nn.Linear(3, 2)
+    assert torch.equal(cache.by_columns(linear), linear.weight)
+    copies = {own.by_columns(linear).data_ptr() for own in cache.residues(nn.Identity(), 4)}
+    assert copies == {cache.by_columns(linear).data_ptr()}
+
+
 def test_two_caches_know_nothing_of_each_other():
     unit, x = randomise(CausalSGU(8, 5), 0).double(), draw(1, 5, 8, seed=1)
     other = draw(2, 5, 8, seed=2)

@@ -7,7 +7,7 @@ from gmlp.viz.full_model import receptive_field, receptive_fields
 from gmlp.viz.generation import generation
 from gmlp.viz.local_windows import local_windows
 from gmlp.viz.plots import bars, curves, diagram, matrices, show
-from gmlp.viz.residual_blocks import residual_blocks_diagram
+from gmlp.viz.residual_blocks import gradient_by_depth, residual_blocks_diagram
 from gmlp.viz.reversible_layers import reversible_memory
 from gmlp.viz.spatial_gating import sgu_row, spatial_gating_diagram
 from gmlp.viz.training import filters, training_weights
@@ -27,6 +27,7 @@ __all__ = [
     "diagram",
     "filters",
     "generation",
+    "gradient_by_depth",
     "jacobian",
     "local_windows",
     "matrices",

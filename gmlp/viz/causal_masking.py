@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gmlp.corpus import encode
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
-from gmlp.viz.reach import check_positions, jacobian_of, reach
+from gmlp.viz.reach import as_it_answers, check_positions, jacobian_of, reach
 
 
 def visible(token: int) -> str:
@@ -23,17 +23,13 @@ def moves(model: nn.Module, tokens: Tensor) -> Tensor:
     The largest change of a logit; exactly 0 where nothing moved. A token is changed to the next in
     the vocabulary.
     """
-    training = model.training
-    model.eval()
-    try:
+    with as_it_answers(model):
         before = model(tokens[None])[0]  # (n, v)
         rows = []
         for j in range(len(tokens)):
             changed = tokens.clone()
             changed[j] = (changed[j] + 1) % before.shape[-1]
             rows.append((model(changed[None])[0] - before).abs().amax(-1))
-    finally:
-        model.train(training)
     return torch.stack(rows)
 
 

@@ -177,7 +177,7 @@ async (host, spec) => {
         pen.fillStyle = ink;
         pen.strokeStyle = faint;
         pen.textAlign = "right";
-        for (const c of [1, 128, 255]) {
+        for (const c of [a.log ? 2 : 1, 128, 255]) {
           pen.fillText(number(value(a, c)), l.left - 6, y(c) + 4);
           pen.beginPath();
           pen.moveTo(l.left, y(c));
@@ -228,6 +228,7 @@ async (host, spec) => {
   };
   const controls = spec.variables.map((v) => {
     const input = make("input", { type: "range", min: 0, max: v.size - 1, step: 1 });
+    input.dataset.lmSuppressShortcuts = ""; // JupyterLab then leaves the arrow keys to it
     const shown = make("span", { className: "gmlp-value" });
     input.addEventListener("input", () => set({ [v.name]: +input.value }));
     const row = make("div", { className: "gmlp-control" }, make("label", {}, v.label + " ", input), shown);
@@ -243,6 +244,7 @@ async (host, spec) => {
           else set({ [v.name]: (state[v.name] + 1) % v.size });
         }, v.play);
       });
+      button.dataset.lmSuppressShortcuts = "";
       row.append(button);
     }
     return { v, input, shown, row };

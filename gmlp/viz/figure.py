@@ -313,7 +313,7 @@ class Figure:
     def html(self) -> str:
         picture = base64.b64encode(self.png).decode()
         return (
-            f'<div class="gmlp-viz" data-gmlp="{self.name}" data-lm-suppress-shortcuts="true">'
+            f'<div class="gmlp-viz" data-gmlp="{self.name}">'
             f"<style>{asset('figure.css')}</style>"
             f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{picture}">'
             f"<script>{self.script}</script></div>"
@@ -451,6 +451,7 @@ class Figure:
             if panel.ticks:
                 step = -(-len(panel.ticks) // 8)
                 axes.set_xticks(range(0, len(panel.ticks), step), panel.ticks[::step])
+            axes.set_yscale("log" if array.log else "linear")
             axes.legend(fontsize=8)
             if mark is not None:
                 axes.axvline(mark, color=GREY, lw=0.8)

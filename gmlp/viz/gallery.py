@@ -17,6 +17,7 @@ from gmlp.viz.figure import Figure
 from gmlp.viz.full_model import receptive_field, receptive_fields
 from gmlp.viz.generation import generation
 from gmlp.viz.local_windows import local_windows
+from gmlp.viz.residual_blocks import gradient_by_depth
 from gmlp.viz.reversible_layers import reversible_memory
 from gmlp.viz.spatial_gating import sgu_row
 from gmlp.viz.training import filters, training_weights
@@ -56,6 +57,28 @@ def _sgu_row() -> Figure:
     return sgu_row(unit, torch.randn(8, 8))
 
 
+def _gradient_by_depth() -> Figure:
+    """Stacks of plain layers, and of the same with a residual."""
+    x = torch.randn(4, 16, 8, generator=torch.Generator().manual_seed(0))
+
+    def heard(residual: bool, depth: int) -> list[float]:
+        torch.manual_seed(0)
+        blocks = [gMLPBlock(8, 32, CausalSGU(32, 16)) for _ in range(depth)]
+        entering = [x.requires_grad_()]
+        for block in blocks:
+            out = block(entering[-1])
+            entering.append(entering[-1] + out if residual else out)
+        gradients = torch.autograd.grad(entering[-1].square().mean(), entering[:-1])
+        return [gradient.norm().item() for gradient in gradients]
+
+    return gradient_by_depth(
+        {
+            name: [heard(residual, depth) for depth in range(1, 13)]
+            for name, residual in (("plain", False), ("residual", True))
+        }
+    )
+
+
 def _receptive_field() -> Figure:
     torch.manual_seed(0)
     windows = ((4, 1), (4, 1), (4, 4), (4, 1))
@@ -72,6 +95,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "causal_probe": _causal_probe,
     "jacobian": lambda: jacobian(load_tiny(), TEXT),
     "sgu_row": _sgu_row,
+    "gradient_by_depth": _gradient_by_depth,
     "training_weights": _training_weights,
     "filters": _filters,
     "generation": _generation,

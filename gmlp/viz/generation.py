@@ -13,7 +13,7 @@ from gmlp.tiny_attention import Attention
 from gmlp.training import LanguageModel
 from gmlp.viz.causal_masking import visible
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
-from gmlp.viz.reach import check_positions
+from gmlp.viz.reach import as_it_answers, check_positions
 
 
 @torch.no_grad()
@@ -56,19 +56,17 @@ def generation(
     ]
     likely, drawn = torch.zeros(length, top), torch.zeros(length, top, dtype=torch.long)
     looks = torch.full((length, len(attentions), n), torch.nan)
-    training = model.training
-    model.eval()
     try:
-        for step in range(length):
-            logits = model(tokens[None])[:, -1]  # (1, v)
-            chances = torch.softmax(logits[0] / (temperature or 1.0), dim=-1)
-            likely[step], drawn[step] = chances.topk(top)
-            for k, attention in enumerate(attentions):
-                looks[step, k, : len(tokens)] = seen[attention]
-            written = next_token(logits, temperature=temperature, generator=generator)
-            tokens = torch.cat((tokens, written.flatten()))
+        with as_it_answers(model):
+            for step in range(length):
+                logits = model(tokens[None])[:, -1]  # (1, v)
+                chances = torch.softmax(logits[0] / (temperature or 1.0), dim=-1)
+                likely[step], drawn[step] = chances.topk(top)
+                for k, attention in enumerate(attentions):
+                    looks[step, k, : len(tokens)] = seen[attention]
+                written = next_token(logits, temperature=temperature, generator=generator)
+                tokens = torch.cat((tokens, written.flatten()))
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     place, steps = torch.arange(n), torch.arange(length)[:, None]

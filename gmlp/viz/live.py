@@ -19,6 +19,7 @@ from gmlp.spatial_gating import SpatialGatingUnit
 from gmlp.training import evaluate, train
 from gmlp.viz.causal_masking import visible
 from gmlp.viz.figure import Figure
+from gmlp.viz.reach import as_it_answers
 from gmlp.viz.training import training_weights
 
 
@@ -73,14 +74,10 @@ def last_moves(model: nn.Module, tokens: Tensor) -> Tensor:
     n = len(tokens)
     changed = tokens.repeat(n + 1, 1)
     place = torch.arange(n)
-    training = model.training
-    model.eval()
-    try:
+    with as_it_answers(model):
         vocabulary = model(tokens[None]).shape[-1]
         changed[place, place] = (changed[place, place] + 1) % vocabulary
         last = model(changed)[:, -1]  # (n + 1, v)
-    finally:
-        model.train(training)
     return (last[:n] - last[n]).abs().amax(-1)
 
 

@@ -1,6 +1,7 @@
 """Who can be heard where: foretold from the form of a model, and measured by its gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,17 @@ from gmlp.viz.figure import Panel, Texts
 
 PER_POSITION = (*PER_TOKEN, nn.Embedding, FeedForward, GEGLU)
 POSITIONS = 128  # a figure draws a cell for each pair
+
+
+@contextmanager
+def as_it_answers(model: nn.Module) -> Iterator[None]:
+    """The model in ``eval()``, whole and without dropout; afterwards as it was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def check_positions(name: str, n: int) -> None:
@@ -151,9 +163,5 @@ def jacobian_of(model: nn.Module, tokens: Tensor) -> Tensor:
         finally:
             hook.remove()
 
-    training = model.training
-    model.eval()
-    try:
+    with as_it_answers(model):
         return gradients(logits, embed(tokens))
-    finally:
-        model.train(training)

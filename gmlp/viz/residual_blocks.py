@@ -1,6 +1,69 @@
 """Figures of lesson 03, residual blocks."""
 
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.plots import diagram
+
+
+def gradient_by_depth(heard: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """How much of the gradient reaches each layer, in stacks of 1, 2, … layers.
+
+    Args:
+        heard: for each kind of stack, for 1, 2, … layers: the length of the gradient that enters
+            each of them, first layer first. All above zero.
+
+    Raises:
+        ValueError: kinds with different depths, or a stack without a number for each layer.
+    """
+    depth = max(map(len, heard.values()), default=0)
+    layers = torch.full((len(heard), depth, depth), torch.nan)
+    for k, (name, stacks) in enumerate(heard.items()):
+        if [len(stack) for stack in stacks] != list(range(1, depth + 1)):
+            raise ValueError(
+                f"a number for each layer of stacks of 1 to {depth}; {name!r} has "
+                f"{[len(stack) for stack in stacks]}"
+            )
+        for of, stack in enumerate(stacks):
+            layers[k, of, : of + 1] = torch.tensor(stack)
+    ends = layers[layers.isfinite()].log10()
+    scale = {"low": ends.min().item(), "high": ends.max().item(), "log": True}
+    share = layers[..., 0] / layers.diagonal(dim1=1, dim2=2)  # (kind, depth): first of last
+    names = {name: f"kind{k}" for k, name in enumerate(heard)}
+    told = "; ".join(f"{name}: {part[-1]:.2g}" for name, part in zip(heard, share, strict=True))
+    number = [str(k) for k in range(1, depth + 1)]
+    return Figure(
+        title="What reaches the first layer",
+        alt=f"The length of the gradient at each layer of stacks of 1 to {depth}. Of what reaches "
+        f"the last of {depth} layers, the first gets this share: {told}.",
+        variables=[Variable("depth", depth, "layers", depth - 1, labels=number, play=500)],
+        arrays={
+            array: Array(layers[k], ("depth", "layer"), **scale)  # type: ignore[arg-type]
+            for k, array in enumerate(names.values())
+        },
+        texts={
+            array + "share": Texts([f"{value:.2g}" for value in share[k].tolist()], ("depth",))
+            for k, array in enumerate(names.values())
+        },
+        panels=[
+            Panel(
+                "line",
+                "length of the gradient, log scale",
+                x="layer",
+                pick="depth",
+                lines=tuple(names.values()),
+                names=tuple(heard),
+                ticks=number,
+                xlabel="layer",
+                alt="a line for each kind of stack, over its layers",
+            )
+        ],
+        note="{depth} layers. Of the last layer's gradient the first gets: "
+        + "; ".join(f"{name} {{{array}share}}" for name, array in names.items())
+        + ".",
+    )
 
 
 def residual_blocks_diagram() -> None:
