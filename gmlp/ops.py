@@ -346,9 +346,13 @@ def step(module: nn.Module, x: Tensor, cache: Cache, *more: Tensor) -> Tensor:
         for part in module:
             x = step(part, x, cache)
         return x
-    if isinstance(module, nn.Linear) and x.numel() == module.in_features:
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            return F.linear(x, cache.by_columns(module), module.bias)
+    if (
+        type(module) is nn.Linear
+        and x.numel() == module.in_features
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+    ):
+        return F.linear(x, cache.by_columns(module), module.bias)
     if isinstance(module, PER_TOKEN):
         return module(x)
     raise TypeError(
