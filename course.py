@@ -254,11 +254,15 @@ def constraints(place):
 
 
 def copy_notebooks():
-    """Puts chapters and exercises into work/; what is there already is the learner's and stays."""
+    """Puts what learners read into work/; what is there already is the learner's and stays."""
     note = WORK / ".copied.json"  # what each copy was made from
     made_from = read_json(note)
     new, newer = 0, []
-    for source in sorted([*ROOT.glob("chapters/*.ipynb"), *ROOT.glob("exercises/*.ipynb")]):
+    for source in sorted(
+        path
+        for pattern in ("chapters/*.ipynb", "exercises/*.ipynb", "docs/glossary.md")
+        for path in ROOT.glob(pattern)
+    ):
         name = f"{source.parent.name}/{source.name}"
         content = source.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -269,7 +273,7 @@ def copy_notebooks():
         elif made_from.get(name, digest) != digest:
             newer.append(f"work/{name}")
     write_whole(note, json.dumps(made_from, indent=1).encode())
-    say(f"Notebooks: {new} new in {WORK}; what was there is left as it is.")
+    say(f"In {WORK}: {new} new files; what was there is left as it is.")
     if newer:
         say(f"  There are newer versions. Rename or delete yours to get them: {', '.join(newer)}")
 
@@ -280,7 +284,8 @@ def sign_notebooks(place):
     ours = [
         str(WORK / name)
         for name, digest in made_from.items()
-        if (WORK / name).exists()
+        if name.endswith(".ipynb")
+        and (WORK / name).exists()
         and hashlib.sha256((WORK / name).read_bytes()).hexdigest() == digest
     ]
     sign = [place.python, "-m", "nbformat.sign", *ours]

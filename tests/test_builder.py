@@ -125,6 +125,20 @@ def test_three_notebooks_of_a_lesson_and_one_of_a_lesson_without_exercises(cours
     assert "exercises/" not in build.dumps(made["chapters/07_windows.ipynb"])
 
 
+def test_the_first_use_of_a_term_leads_to_the_glossary(course: Path) -> None:
+    (course / "docs").mkdir()
+    entry = "### local window\n*Lesson 07.* A stretch of w positions.\n"
+    (course / "docs/glossary.md").write_text(f"# Glossary\n\n{entry}", encoding="utf-8")
+    with pytest.raises(build.BuildError, match=r"introduces 'local window', but lessons/07_win"):
+        build.make(course, "07_windows")
+    twice = "A **local window** is\n# a **local window**."
+    edit(course, "lessons/07_windows.py", "# What is six times seven?", f"# {twice}")
+    cells = build.make(course, "07_windows")["chapters/07_windows.ipynb"].cells
+    (linked,) = [cell.source for cell in cells if "glossary" in cell.source]
+    link = "[**local window**](../docs/glossary.md#local-window)"
+    assert f"A {link} is\na **local window**." in linked
+
+
 def test_cells_and_tags_arrive_as_written(course: Path) -> None:
     title, colab, *rest = build.make(course, "07_windows")["chapters/07_windows.ipynb"].cells
     assert title.source == (

@@ -147,7 +147,7 @@ def test_figures_live_from_a_fresh_kernel_and_in_the_saved_notebook(clone, lab):
     nbformat.write(notebook, clone / "figures.ipynb")
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 20_000})  # all in sight
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)
         show(page, f"{address}/lab/tree/figures.ipynb?token={token}&reset")
         run_all(page)
         wait_alive(page, len(FIGURES))
@@ -175,7 +175,7 @@ def test_unrun_figures_live_and_a_changed_notebook_shows_their_picture(clone, la
     with chromium() as browser:
         for path, living in ((f"work/chapters/{name}", count), ("changed.ipynb", 0)):
             page = browser.new_page(viewport={"width": 1200, "height": 20_000})
-            page.set_default_timeout(120_000)
+            page.set_default_timeout(300_000)
             show(page, f"{address}/lab/tree/{path}?token={token}&reset")
             picture = page.locator("img[alt*='changed in turn']")
             picture.first.wait_for(state="attached")

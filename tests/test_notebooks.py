@@ -122,7 +122,7 @@ def every_image_has_alt_text(path: str, notebook: NotebookNode) -> list[str]:
 
 
 def links_resolve(path: str, notebook: NotebookNode) -> list[str]:
-    """In the repository, and in work/, which has copies of chapters/ and exercises/ alone."""
+    """In the repository, and in work/, which has copies of chapters, exercises and glossary."""
     found = []
     here = ROOT / path
     for number, cell in enumerate(notebook.cells, 1):
@@ -137,7 +137,11 @@ def links_resolve(path: str, notebook: NotebookNode) -> list[str]:
                 continue
             file, _, anchor = unquote(target).partition("#")
             linked = (here.parent / file).resolve() if file else here
-            if linked.parent not in (ROOT / "chapters", ROOT / "exercises") and linked != here:
+            if linked == ROOT / build.GLOSSARY:
+                headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text(encoding="utf-8"))
+                if anchor not in map(build.anchor, headings):
+                    found.append(f"cell {number}: link {target}: no such heading")
+            elif linked.parent not in (ROOT / "chapters", ROOT / "exercises") and linked != here:
                 found.append(f"cell {number}: link {target} leaves chapters/ and exercises/")
             elif linked != here and not linked.is_file():
                 found.append(f"cell {number}: link {target}: no such file")
@@ -337,6 +341,12 @@ def notebook_of(cells: list[NotebookNode]) -> NotebookNode:
         (
             links_resolve,
             "chapters/01_x.ipynb",
+            [v4.new_markdown_cell("[**bits per byte**](../docs/glossary.md#bits-per-byte)")],
+            [v4.new_markdown_cell("[**bits per byte**](../docs/glossary.md#bits-per-bite)")],
+        ),
+        (
+            links_resolve,
+            "chapters/01_x.ipynb",
             [v4.new_markdown_cell("![a b c](data:image/png;base64,xx)")],
             [v4.new_markdown_cell("![a b c](https://example.org/badge.svg)")],
         ),
@@ -390,7 +400,7 @@ def test_a_law_sees_when_it_is_broken(
 
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_hand_edit_is_found(path: str, tmp_path: Path) -> None:
-    for folder in ("lessons", *build.FOLDERS):
+    for folder in ("lessons", "docs", *build.FOLDERS):
         if (ROOT / folder).exists():
             shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -399,6 +409,15 @@ def test_a_hand_edit_is_found(path: str, tmp_path: Path) -> None:
     (tmp_path / path).write_text(build.dumps(notebook), encoding="utf-8", newline="\n")
     name = Path(path).stem
     assert any(line.startswith(f"{path}: cell") for line in build.check(tmp_path, [name]))
+
+
+def test_the_glossary_is_in_order_and_of_lessons_that_there_are() -> None:
+    text = (ROOT / build.GLOSSARY).read_text(encoding="utf-8")
+    terms = re.findall(r"(?m)^### (.+)$", text)
+    assert terms == sorted(terms, key=str.lower)
+    by_lesson = build.glossary(ROOT)
+    assert sorted(term for own in by_lesson.values() for term in own) == sorted(terms)
+    assert set(by_lesson) <= {name[:2] for name in build.lesson_names(ROOT)}
 
 
 # ---------------------------------------------------------------- nbval itself

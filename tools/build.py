@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:  # they take seconds to import, and `--help` needs none of them
     from nbformat import NotebookNode
 
+GLOSSARY = "docs/glossary.md"
 FOLDERS = ("chapters", "exercises", "solutions")
 STUB = "# your code here\nraise NotImplementedError"
 METADATA = {
@@ -102,6 +103,7 @@ def make(root: Path, name: str) -> dict[str, NotebookNode]:
     if has_exercises:
         links.append(f"[Exercises](../exercises/{name}.ipynb)")
     cells = _read(root, f"lessons/{name}.py")
+    _link_terms(cells, glossary(root).get(name[:2], []), name)
     made = {f"chapters/{name}.ipynb": _notebook(cells, links, repository)}
 
     if has_exercises:
@@ -116,6 +118,36 @@ def make(root: Path, name: str) -> dict[str, NotebookNode]:
         made[f"exercises/{name}.ipynb"] = _release(solutions, exercises)
         made[f"solutions/{name}.ipynb"] = solutions
     return made
+
+
+def glossary(root: Path) -> dict[str, list[str]]:
+    """The terms of docs/glossary.md by the number of the lesson that introduces them."""
+    path = root / GLOSSARY
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    terms: dict[str, list[str]] = {}
+    for term, number in re.findall(r"(?m)^### (.+)\n\*Lesson (\d\d)\.\*", text):
+        terms.setdefault(number, []).append(term)
+    return terms
+
+
+def anchor(heading: str) -> str:
+    """The fragment that GitHub and Sphinx give to a heading of a Markdown file."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _link_terms(cells: list[NotebookNode], terms: list[str], name: str) -> None:
+    """Lead the first use of each term, which is in bold, to the glossary."""
+    for term in terms:
+        for cell in cells:
+            if cell.cell_type == "markdown" and f"**{term}**" in cell.source:
+                link = f"[**{term}**](../{GLOSSARY}#{anchor(term)})"
+                cell.source = cell.source.replace(f"**{term}**", link, 1)
+                break
+        else:
+            raise BuildError(
+                f"{GLOSSARY} says that lesson {name[:2]} introduces {term!r}, but lessons/{name}.py "
+                f"has no **{term}**; write it so where it is first used, or change the glossary"
+            )
 
 
 def dumps(notebook: NotebookNode) -> str:
