@@ -28,15 +28,17 @@ ORDER = [
     "residual_blocks",
     "training",
     "generation",
+    "tasks",
     "tiny_attention",
     "local_windows",
     "axial_folding",
     "layer_dropout",
     "reversible_layers",
     "full_model",
+    "capstone",
 ]
 # These read files and draw progress bars; the others are mathematics.
-PRACTICAL = {"corpus", "training", "generation"}
+PRACTICAL = {"corpus", "training", "generation", "capstone"}
 LIGHT = {"numpy", "tqdm", "platformdirs", "filelock", "safetensors"}
 PLAIN = {"typing", "collections.abc", "contextlib", "warnings"}  # of the standard library
 

@@ -145,8 +145,9 @@ def _link_terms(cells: list[NotebookNode], terms: list[str], name: str) -> None:
                 break
         else:
             raise BuildError(
-                f"{GLOSSARY} says that lesson {name[:2]} introduces {term!r}, but lessons/{name}.py "
-                f"has no **{term}**; write it so where it is first used, or change the glossary"
+                f"{GLOSSARY} says that lesson {name[:2]} introduces {term!r}, but "
+                f"lessons/{name}.py has no **{term}**; write it so where it is first used, or "
+                f"change the glossary"
             )
 
 
