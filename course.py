@@ -229,6 +229,11 @@ def install(place, extras, cpu):
             "Installing the course and what it needs (2 to 5 minutes the first time)",
             [*pip, "--no-build-isolation", "-e", f".[{','.join(sorted(extras))}]"],
         )
+    if place.ours:  # the glossary opens as a page, not as its source
+        viewers = {"defaultViewers": {"markdown": "Markdown Preview"}}
+        settings = {"@jupyterlab/docmanager-extension:plugin": viewers}
+        overrides = place.prefix / "share/jupyter/lab/settings/overrides.json"
+        write_whole(overrides, json.dumps(settings).encode())
     stamp = {"of": place.fingerprint(), "extras": sorted(extras)}
     write_whole(place.stamp, json.dumps(stamp).encode())
     say(f"  Set up in {time.monotonic() - started:.0f} s.")

@@ -65,6 +65,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 
 STAMP = "gmlp-course.json"
+OVERRIDES = "share/jupyter/lab/settings/overrides.json"  # of Lab: Markdown opens as a page
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs signals and locks of POSIX")
 
@@ -152,6 +153,7 @@ def test_a_half_finished_environment_is_made_anew_and_a_finished_one_left_alone(
     assert "half-finished" in succeeds(course(project, "setup"))
     assert not left_over.exists()
     assert imports_the_stand_in(venv)
+    assert "Preview" in (venv / OVERRIDES).read_text("utf-8")
 
     # Complete: pip is not even started.
     trace = forbid_pip(venv)
@@ -196,6 +198,7 @@ def test_the_active_environment_is_used_and_what_is_in_it_is_kept(project, activ
     tested = course(project, "test", python=python_of(active))
     assert "Set up in" in tested.stdout, tested.stdout + tested.stderr
     assert str(active) in tested.stdout
+    assert not (active / OVERRIDES).exists()  # its owner's choice
     assert imports_the_stand_in(active)
     assert torch.exists()
     assert not (project / ".venv").exists()
@@ -338,7 +341,10 @@ def ready(project):
 
 
 def test_notebooks_are_copied_once_and_never_overwritten(ready):
-    assert "2 new" in succeeds(course(ready, "setup"))
+    (ready / "docs").mkdir()
+    (ready / "docs/glossary.md").write_text("# Glossary")
+    assert "3 new" in succeeds(course(ready, "setup"))
+    assert (ready / "work/docs/glossary.md").read_text() == "# Glossary"
     mine = ready / "work/chapters/00_welcome.ipynb"
     source = ready / "chapters/00_welcome.ipynb"
     assert mine.read_bytes() == source.read_bytes()
