@@ -67,11 +67,11 @@ class LanguageModel(nn.Module):
                 f"{tokens.shape[1]} (keep the last ones: tokens[:, -{self.seq_len}:])"
             )
         if tokens.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = tokens.aminmax()
+            low, high = (int(end) for end in tokens.aminmax())  # 256 does not fit into uint8
             if low < 0 or high >= self.num_tokens:
                 raise ValueError(
                     f"tokens must lie in 0 … {self.num_tokens - 1} (num_tokens={self.num_tokens}); "
-                    f"got {int(low)} … {int(high)}"
+                    f"got {low} … {high}"
                 )
 
     def forward(self, tokens: Tensor) -> Tensor:

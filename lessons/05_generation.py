@@ -1,0 +1,810 @@
+# %% [markdown]
+# # 05 · Generation: how does it write, and fast?
+#
+# *55 minutes. You need: [lesson 02](02_causal_masking.ipynb), the causal unit, and [lesson 04](04_training.ipynb), the language model.*
+#
+# When you are done you can
+#
+# 1. show what happens to a model that always takes the likeliest byte;
+# 2. build **temperature**, **top-k** and **top-p** by hand, and say in which order they work, and why it matters;
+# 3. derive from lesson 02 how little of a text must be read again, and build the **cache** that remembers the rest;
+# 4. catch a wrong cache with one test, and say with which model the test is worth nothing;
+# 5. say what happens when a text outgrows the context, and write in batches, with an end, and byte by byte.
+
+# %%
+import math
+import re
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gmlp import (
+    CausalSGU,
+    LanguageModel,
+    PreNorm,
+    Residual,
+    decode,
+    encode,
+    generate,
+    gMLPBlock,
+    load_corpus,
+    load_tiny,
+    sample_batch,
+    split_corpus,
+    stream,
+    viz,
+)
+
+train_text, valid_text = split_corpus(load_corpus("pydocs"))
+model = load_tiny()  # the small model of lesson 00: four layers, trained
+v = 256  # bytes in the vocabulary
+print("reads at most", model.seq_len, "bytes at once")
+
+# %% [markdown]
+# ## 5.1 Always the likeliest
+#
+# At every position the model gives each of the 256 bytes a chance. Until now we drew from these chances, a little like rolling dice. Why leave it to dice, when we
+# know which byte is likeliest? To take that one, always, is called **greedy** decoding.
+#
+# Here is the loop of lesson 02 once more, with the choice of the byte as an argument.
+#
+# **Predict:** the model of lesson 00 wrote something like a manual when it drew its bytes. Will the text be better if it always takes the best byte? Write
+# down what you expect of 300 bytes.
+
+
+# %% tags=["nbval-ignore-output"]
+@torch.no_grad()
+def write(model, prompt, length, choose):
+    tokens = encode(prompt)[None]  # (1, n)
+    for _ in range(length):
+        logits = model(tokens[:, -model.seq_len :])[:, -1]  # (1, v): only the last position counts
+        tokens = torch.cat([tokens, choose(logits)[:, None]], dim=1)
+    return decode(tokens[0])
+
+
+def greedy(logits):  # (b, v) -> (b,)
+    return logits.argmax(dim=-1)
+
+
+best_bytes = write(model, "The ", 300, greedy)
+print(best_bytes)
+
+# %% [markdown]
+# Hardly a wrong letter, and it says the same as the same as the same. Having written `the same as ` once, it finds that the likeliest thing to follow is what followed
+# the last time. A dice-roller gets out of such a circle sooner or later; who always takes the best has no way out but by accident.
+#
+# Let us give it a number: the share of the places at which the last twelve bytes stood in the text before.
+
+
+# %% tags=["nbval-ignore-output"]
+def repeated(text, length=12):
+    """The share of pieces of `length` bytes that occurred further left in the same text."""
+    pieces = [text[i : i + length] for i in range(len(text) - length + 1)]
+    return 1 - len(set(pieces)) / len(pieces)
+
+
+manual = [repeated(decode(valid_text[i : i + 300])) for i in range(0, 30_000, 300)]
+print(f"greedy     {repeated(best_bytes):.2f}")
+print(f"the manual {sum(manual) / len(manual):.2f}")
+
+assert "same as the same as" in best_bytes
+assert repeated(best_bytes) > 0.35 and repeated(best_bytes) > 1.5 * sum(manual) / len(manual)
+
+# %% [markdown]
+# The model has learned the manual, which repeats itself little. So the circle is not in the model, it comes from the way we *choose*. Large models do the same: Holtzman et al. 2020,
+# [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751), show it for models that are far larger than ours.
+#
+# ## 5.2 Temperature
+#
+# One position, looked at closely, will serve us for a while: what may follow `The p`?
+
+
+# %%
+def likeliest(logits, count=8):
+    """{byte: chance} of the likeliest, for logits (v,)."""
+    chances, tokens = logits.softmax(-1).topk(count)
+    return {
+        repr(chr(token)): chance
+        for token, chance in zip(tokens.tolist(), chances.tolist(), strict=True)
+    }
+
+
+with torch.no_grad():
+    logits = model(encode("The p")[None])[0, -1]  # (v,)
+viz.bars(
+    likeliest(logits),
+    xlabel="chance of the next byte after “The p”",
+    alt="The eight likeliest bytes after “The p”: r with more than half, o and a with about a "
+    "fifth each, then u, l and e with about a hundredth, and nearly nothing for the rest",
+)
+
+# %% [markdown]
+# *Present*, *possible*, *particular*, *public*, *place*, *period*: you can name the words behind the bars. Three bytes share nearly everything.
+#
+# A **temperature** $T$ divides the logits before the softmax: $p = \mathrm{softmax}(logits / T)$. **Predict:** what happens to the three large bars for $T = \frac12$,
+# and for $T = 2$? And in the limits, $T \to 0$ and $T \to \infty$?
+
+# %%
+for T in (0.01, 0.5, 1, 2, 1000):
+    chances = (logits / T).softmax(-1)
+    shown = "  ".join(f"{letter} {chances[ord(letter)]:.2f}" for letter in "roau")
+    rest = 1 - sum(chances[ord(letter)] for letter in "roau").item()
+    print(f"T = {T:<6} {shown}  all others {rest:.2f}")
+
+# %% [markdown]
+# Half the temperature squares all chances, and scales them to sum up to one again. So what was likely gets likelier: near 0 only the best is left, and we are back at greedy. High temperatures make all alike:
+# in the last line the four hold no more than their 4 places in 256.
+#
+# Now look at the column *all others*. At $T = 1$ it is small but not zero, and of these 252 bytes only a few, as the `l` of *place*, can follow `The p`. A slip in fifty
+# bytes is a slip in nearly every line.
+#
+# ## 5.3 Top-k: cut the tail
+#
+# A **tail** is what we call the many bytes with tiny chances. The plainest way to be rid of it: keep the $k$ likeliest bytes (**top-k**; Fan et al. 2018,
+# [section 5.1](https://arxiv.org/abs/1805.04833)). The others get $-\infty$. In lesson 02 that was a mistake, since no softmax followed. Here one follows.
+#
+# How should one choose $k$? A well-known piece of code says it by a share: *drop 90 %, keep the best tenth*. **Predict:** how many bytes are that of 256, and
+# how many letters of the ten in lesson 01?
+
+
+# %%
+def top_k(logits, k):  # (v,) -> (v,)
+    least = logits.topk(k).values[-1]  # the k-th largest
+    return logits.masked_fill(logits < least, -math.inf)
+
+
+kept = top_k(logits, 3).softmax(-1)
+print({chr(token): round(kept[token].item(), 2) for token in kept.nonzero().flatten().tolist()})
+assert abs(kept.sum() - 1) < 1e-5
+
+
+# %%
+def top_tenth(logits):
+    return top_k(logits, int((1 - 0.9) * len(logits)))
+
+
+print("of 256:", int((1 - 0.9) * 256))
+print("of  10:", int((1 - 0.9) * 10), " because (1 - 0.9) * 10 is", (1 - 0.9) * 10)
+
+ten = torch.randn(10, generator=torch.Generator().manual_seed(0))
+try:
+    top_tenth(ten)
+except IndexError as error:
+    print("ours   IndexError:", error)
+
+nothing = torch.full_like(ten, -math.inf)  # what it means: all are dropped
+chances = nothing.softmax(-1)
+print("chances", chances[:3].tolist(), "…")
+try:
+    torch.multinomial(chances, 1)
+except RuntimeError as error:
+    print("drawing RuntimeError:", error)
+
+# %% [markdown]
+# Three letters are left after `The p`, in the same proportions, and they sum up to one: the softmax has handed out what the others had.
+#
+# And a tenth of ten? None. On paper it is one; in binary numbers a tenth does not exist, the product ends a hair below one, and `int` cuts off what stands behind the point. What does a
+# sampler do that may keep nothing?
+#
+# Ours stumbles at once, since it asks for the last of no values. A version that starts with a row of $-\infty$ and fills in the best goes on, to $\frac{0}{0}$ in the softmax: NaN, far from where the mistake is. You will meet the code that does
+# this in lesson 11. So: give $k$ as a number, at least 1.
+#
+# ## 5.4 Top-p: as many as it takes
+#
+# But which number? Compare two places in a text.
+#
+# After `The p` three bytes are nearly all that makes sense. After `The value of the ` a word begins, and three are a third of what does (the first two lines below). No $k$ is right for both.
+#
+# **Top-p** (Holtzman et al. again, section 3.1) fixes the sum and lets the number follow: keep the smallest set of likeliest bytes whose chances add up to $p$ or more. Sorted by
+# chance, a byte stays as long as the ones *before* it hold less than $p$.
+
+# %%
+with torch.no_grad():
+    open_logits = model(encode("The value of the ")[None])[0, -1]  # a word begins: all is open
+for name, row in (("The p", logits), ("The value of the ", open_logits)):
+    best = row.softmax(-1).sort(descending=True).values
+    print(f"{name!r:20} the best 3 hold {best[:3].sum():.2f}, the best 15 {best[:15].sum():.2f}")
+
+
+def top_p(logits, p):  # (v,) -> (v,)
+    chances, order = logits.softmax(-1).sort(descending=True)
+    before = chances.cumsum(0) - chances  # what all likelier bytes hold together
+    return logits.index_fill(0, order[before >= p], -math.inf)
+
+
+def left(logits):
+    return int(logits.isfinite().sum())
+
+
+for p in (0.5, 0.9, 0.99):
+    print(
+        f"p = {p}: {left(top_p(logits, p)):2} after 'The p', {left(top_p(open_logits, p)):2} where a word begins"
+    )
+
+# %% [markdown]
+# The same $p$, and a set that is small where the model is sure and large where it is not. (Before the first byte stands nothing, so it always stays: this filter
+# cannot come out empty.)
+#
+# **Predict:** now use a temperature of 2 *and* a filter. Does it matter which comes first, for top-k? For top-p?
+
+# %%
+filters = {
+    "top-k 3  ": lambda row: top_k(row, 3),
+    "top-p 0.9": lambda row: top_p(row, 0.9),
+}
+for name, cut in filters.items():
+    first, last = left(cut(logits) / 2), left(cut(logits / 2))
+    print(f"{name}: before the temperature {first:2} bytes stay, after it {last:2}")
+assert left(top_k(logits, 3) / 2) == left(top_k(logits / 2, 3)) == 3
+assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
+
+# %% [markdown]
+# Dividing changes no order, so top-k does not care. But it changes the sums: at $T = 2$ the tail is heavy, and to come to 0.9 top-p has to
+# take some of it in. Both orders are in use. We take the temperature first: then $p$ speaks of the chances that are really drawn from.
+#
+# All of it, to be touched. Three settings over fifteen temperatures, always after `The p`:
+
+# %% tags=["nbval-ignore-output"]
+cuts = {
+    "keep all": lambda row: row,
+    "top-k 3": filters["top-k 3  "],
+    "top-p 0.9": filters["top-p 0.9"],
+}
+degrees = [k / 5 for k in range(1, 16)]
+order = logits.argsort(descending=True)[:10]
+grid = torch.stack(
+    [torch.stack([cut(logits / T).softmax(-1)[order] for cut in cuts.values()]) for T in degrees]
+)  # (temperature, filter, byte)
+stay = [left(cut(logits / T)) for T in degrees for cut in cuts.values()]
+by_p = dict(zip(degrees, stay[2::3], strict=True))
+assert by_p[1.2] == 3 and by_p[1.4] == 4 and by_p[2.0] == 15 and by_p[2.4] == 43
+viz.Figure(
+    title="One position, three filters",
+    alt="The ten likeliest bytes after “The p” at temperature 1 with top-p 0.9: r, o and a have "
+    "all, the others nothing.",
+    variables=[
+        viz.Variable("T", 15, "temperature", 4, labels=[f"{T:g}" for T in degrees]),
+        viz.Variable("cut", 3, "filter", 2, labels=list(cuts)),
+    ],
+    arrays={"chance": viz.Array(grid, ("T", "cut", "k"), low=0, high=1)},
+    texts={
+        "byte": viz.Texts([f"“{chr(token)}”" for token in order.tolist()], ("k",)),
+        "stay": viz.Texts([str(count) for count in stay], ("T", "cut"), (15, 3)),
+    },
+    panels=[
+        viz.Panel("bars", "after “The p”", x="k", array="chance", text="byte", alt="the chances")
+    ],
+    note="{stay} of 256 bytes can be drawn.",
+)
+
+# %% [markdown]
+# Stay with top-p and raise the temperature. **At which temperature does a fourth byte come in? And from which one on does top-p keep more than ten times
+# as many bytes as top-k?**
+#
+# <details><summary>The answer</summary>Between 1.2 and 1.4. There the first three no longer hold 0.9, a fourth byte comes in, and all three give up some of what they had. From there on the set grows faster
+# and faster: the sentence below the bars counts 15 at 2, and 43 at 2.4. When all bytes are nearly equal, 0.9 of the chances is 0.9 of the bytes.</details>
+#
+# ## 5.5 Two ways to fail
+#
+# Which settings write well? Two things can go wrong: the text repeats itself, or it makes words up. Both can be counted. (A word counts as made up if it does not
+# stand in the training text; `repeated` looks at all texts in a row, so that it also sees when they say the same as one another.) Sixteen texts for each temperature:
+
+# %%
+known = set(re.findall("[A-Za-z]+", decode(train_text)))
+
+
+def two_ways_to_fail(**settings):
+    prompts = encode("The ").repeat(16, 1)  # (b, n)
+    generator = torch.Generator().manual_seed(0)
+    texts = [decode(row) for row in generate(model, prompts, 250, generator=generator, **settings)]
+    words = [word for text in texts for word in re.findall("[A-Za-z]+", text[4:])]
+    made_up = sum(word not in known for word in words) / len(words)
+    return repeated("\n".join(texts)), made_up
+
+
+# %% [markdown]
+# **Predict:** draw both curves over the temperature.
+
+# %% tags=["nbval-ignore-output"]
+temperatures = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5)
+failed = {T: two_ways_to_fail(temperature=T) for T in temperatures}
+repeats, inventions = zip(*failed.values(), strict=True)
+for settings in ({}, {"top_k": 10}, {"top_p": 0.9}, {"top_p": 0.5}):
+    again, made_up = two_ways_to_fail(**settings)
+    print(f"{settings!s:15} repeats {again:.2f}, makes up {made_up:.2f}")
+    failed[str(settings)] = again, made_up
+everything, some, few = (failed[name] for name in ("{}", "{'top_p': 0.9}", "{'top_p': 0.5}"))
+assert few[1] < some[1] < 0.75 * everything[1] and few[0] > 1.5 * some[0] > some[0] > everything[0]
+viz.curves(
+    {"repeats itself": (temperatures, repeats), "makes up words": (temperatures, inventions)},
+    xlabel="temperature",
+    ylabel="share",
+    alt="Two shares over the temperature. Repeating falls steeply from 0.1 on and is nearly "
+    "nothing from 0.6 on; made-up words rise slowly up to 0.8 and then steeply, to almost half at 1.5",
+)
+assert repeats[0] > repeats[2] + 0.1 and inventions[-1] > inventions[3] + 0.2
+
+# %% [markdown]
+# Two slopes and a valley between them: where it repeats little it invents, and the other way round. The four lines above the picture are at temperature 1. With top-p 0.9 far fewer words are made up, and it repeats itself little. So much of the nonsense came from the tail, though it holds a tenth of the chances at most. With 0.5 nearly every word exists,
+# and the texts begin to say the same. There is no setting that is right; there is a price on either side.
+#
+# The whole choice in one function. Top-k and top-p both want the likeliest first, so we sort once.
+
+
+# %% tags=["nbval-ignore-output"]
+def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):  # (b, v) -> (b,)
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    logits, order = logits.sort(dim=-1, descending=True, stable=True)
+    logits = (logits - logits[:, :1]) / temperature  # the best at 0: a small T overflows nothing
+    if top_k is not None:
+        logits[:, top_k:] = -math.inf
+    chances = logits.softmax(dim=-1)
+    if top_p is not None:
+        before = chances.cumsum(dim=-1) - chances
+        chances = chances.masked_fill(before >= top_p, 0)
+    drawn = torch.multinomial(chances, 1, generator=generator)  # (b, 1); need not sum up to 1
+    return order.gather(-1, drawn)[:, 0]
+
+
+dice = torch.Generator().manual_seed(1)
+print(write(model, "The ", 300, lambda logits: choose(logits, 0.8, top_p=0.9, generator=dice)))
+
+# %% [markdown]
+# Still nonsense, by a small model; but neither a circle nor a heap of letters.
+#
+# ## 5.6 How much of this is new?
+#
+# So much for *what* it writes. Now for the time. **Predict:** our loop goes from the 4 bytes of a prompt to 128. How many bytes does the model
+# read for that, all calls together? And when a byte is appended, which outputs of each *layer* change, at the bytes before it?
+
+# %%
+read = sum(range(4, 128))  # each call reads all that is there
+print(f"{read:,} bytes read, to write {128 - 4}: {read / 124:.0f} for each")
+
+
+def after_each_layer(tokens):
+    with torch.no_grad():
+        x = model.embed(tokens)  # (b, n, d)
+        outputs = []
+        for layer in model.blocks:
+            x = layer(x)
+            outputs.append(x)
+    return outputs
+
+
+shorter, longer = encode("The import statement is"), encode("The import statement is ")
+pairs = zip(after_each_layer(shorter[None]), after_each_layer(longer[None]), strict=True)
+for k, (before, after) in enumerate(pairs, 1):
+    same = torch.allclose(after[:, :-1], before, atol=1e-4)
+    print(
+        f"layer {k}: {before.shape[1]} positions as before: {same}, and {after.shape[1] - before.shape[1]} new"
+    )
+    assert same
+
+# %% [markdown]
+# 66 for each, of which 65 have been read before, by the same weights. Has anything changed about *them*? Lesson 02 knows: in a causal model no output depends on a later token. Not only the logits: the
+# same holds after every layer. So the cell appended one byte and compared, layer by layer: all as before.
+#
+# So a new token brings one new position to each layer, and the rest of the work is done again for nothing. What does that one position need of the others? Go through a layer:
+#
+# - the norm, the widening, the GELU, the projection back, the residual: each looks at one position alone;
+# - the unit: $gate_i = \sum_{j \le i} W_{i,j} \, v_j + b_i$. Here, and nowhere else, the past comes in.
+#
+# For the new position $i$ that is **one row** of $W$, times the normed $v_j$ of all positions so far. These do not change. If somebody kept them, that would be enough. A store of
+# results that would otherwise be computed again is called a **cache**.
+#
+# Count the multiplications in one layer, at its $n$-th position, with $d$ channels between the layers and $4d$ inside.
+# **Predict:** at $n = 512$, $d = 128$, how many times fewer are they with a cache?
+
+
+# %%
+def multiplications(n, d=128):
+    """(everything again, the new position alone), for a layer that has come to position n."""
+    linear = d * 4 * d + 2 * d * d  # widen, and project back: the same at each position
+    everything = n * linear + n * (n + 1) // 2 * 2 * d  # W: the lower triangle, 2d channels
+    return everything, linear + n * 2 * d  # W: one row
+
+
+for n in (32, 128, 512, 2048):
+    again, new = multiplications(n)
+    print(f"n = {n:4}: {again:13,} or {new:9,}: {again / new:5.0f} times fewer")
+
+# %% [markdown]
+# At $n = 512$ 366 times fewer. One row over $n$ positions costs $2dn$, the linear layers cost $6d^2$, so up to $n = 3d$ most of the work of a step does not even depend on how
+# long the text is.
+#
+# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that listened, for the byte that the slider stands on. **Move one step on: how many
+# cells does the strip gain? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4.
+
+
+# %% tags=["nbval-ignore-output"]
+def strongest(layer):
+    """How far back each row looks most: {0} is the position itself, {1} the one before it."""
+    W = model.blocks[layer].fn.fn.sgu.mixing_matrix(45)[0]
+    return {i - W[i].abs().argmax().item() for i in range(13, 45)}
+
+
+assert strongest(0) == {1} and len(strongest(3)) > 3
+viz.generation(model, "The value of ", 32, temperature=0.7)
+
+# %% [markdown]
+# <details><summary>The answer</summary>One cell: a new byte is heard through the next row, which is one longer. In layer 1 the pattern walks along with the text, the strongest cell always one before the last: the rows agree, as they did in lesson 04. In
+# layer 4 the strongest cell jumps about: each row is a new one.</details>
+#
+# ## 5.7 One row
+#
+# First the unit alone. The cache is a dictionary: for each unit the normed $v$ of all positions that it has seen, `(b, t, c)`, where $t$ counts them and $c$
+# is half of the inner channels.
+
+
+# %%
+def unit_step(unit, x, cache):  # x: (b, 1, 2c), the new position
+    u, new = x.chunk(2, dim=-1)  # (b, 1, c) each
+    new = unit.norm(new)
+    seen = torch.cat([cache[unit], new], dim=1) if unit in cache else new
+    cache[unit] = seen  # (b, t, c)
+    t = seen.shape[1]
+    gate = unit.weight[0, t - 1, :t] @ seen + unit.bias[0, t - 1]  # (t,) @ (b, t, c) -> (b, c)
+    return gate[:, None] * u
+
+
+unit = model.blocks[0].fn.fn.sgu  # through residual and norm to the block
+x = torch.randn(2, 20, unit.dim, generator=torch.Generator().manual_seed(0))
+cache = {}
+with torch.no_grad():
+    one_by_one = torch.cat([unit_step(unit, x[:, i : i + 1], cache) for i in range(20)], dim=1)
+    torch.testing.assert_close(one_by_one, unit(x))
+print(
+    "position by position:",
+    tuple(one_by_one.shape),
+    "equal to all at once; kept:",
+    tuple(cache[unit].shape),
+)
+
+# %% [markdown]
+# Position number $t$, counted from 1, has row $t - 1$, counted from 0. Note that there is no mask: the future cannot leak in, because it is not there yet.
+#
+# Now the whole model. All that is not a unit works on the new position as it works on any:
+
+
+# %%
+def model_step(model, token, cache, unit_step=unit_step):  # (b, 1) -> (b, v)
+    x = model.embed(token)  # (b, 1, d)
+    for layer in model.blocks:
+        block = layer.fn.fn
+        z = block.proj_in(layer.fn.norm(x))  # (b, 1, 4d)
+        x = x + block.proj_out(unit_step(block.sgu, z, cache))
+    return model.to_logits(model.norm(x))[:, -1]
+
+
+@torch.no_grad()
+def write_cached(model, prompt, length, choose, unit_step=unit_step):
+    tokens, cache = encode(prompt)[None], {}
+    for i in range(tokens.shape[1]):  # the prompt, read once
+        logits = model_step(model, tokens[:, i : i + 1], cache, unit_step)
+    for _ in range(length):
+        token = choose(logits)[:, None]
+        tokens = torch.cat([tokens, token], dim=1)
+        if tokens.shape[1] < model.seq_len:  # what comes after the last byte, nobody asks
+            logits = model_step(model, token, cache, unit_step)
+    return decode(tokens[0])
+
+
+# %% [markdown]
+# The examination: the same prompt, the same dice, with the cache and without. Every byte must be the same. And the logits, at each position? Not to the last bit: a sum over one row is rounded otherwise than a product of matrices.
+
+
+# %%
+def with_dice(seed=0):
+    dice = torch.Generator().manual_seed(seed)
+    return lambda logits: choose(logits, 0.8, generator=dice)
+
+
+slow = write(model, "The value of", 100, with_dice())
+fast = write_cached(model, "The value of", 100, with_dice())
+assert slow == fast
+print("the same", len(fast), "bytes:", slow == fast)
+
+text = valid_text[: model.seq_len].long()[None]
+with torch.no_grad():
+    whole, cache = model(text)[0], {}  # (n, v)
+    steps = torch.cat([model_step(model, text[:, i : i + 1], cache) for i in range(model.seq_len)])
+difference = (whole - steps).abs().max().item()
+assert difference < 1e-3
+print("logits up to more than 5:", whole.max().item() > 5, " largest difference below 0.001:", True)
+
+# %% [markdown]
+# ## 5.8 Wrong caches, and a test that is worth nothing
+#
+# Three other ways to write `unit_step`. **Predict** for each: does it write the same text?
+#
+# - *norm it later*: keep $v$ as it comes, and norm all of it at every step;
+# - *no norm*: keep $v$ as it comes, and use it so;
+# - *next row*: take row $t$ instead of $t - 1$.
+
+
+# %%
+def wrong_step(keep, use, row):
+    def unit_step(unit, x, cache):
+        u, new = x.chunk(2, dim=-1)
+        new = keep(unit, new)
+        seen = torch.cat([cache[unit], new], dim=1) if unit in cache else new
+        cache[unit] = seen
+        t = seen.shape[1]
+        gate = unit.weight[0, row(t), :t] @ use(unit, seen) + unit.bias[0, row(t)]
+        return gate[:, None] * u
+
+    return unit_step
+
+
+def normed(unit, v):
+    return unit.norm(v)
+
+
+def as_it_is(unit, v):
+    return v
+
+
+variants = {
+    "as above": unit_step,
+    "norm it later": wrong_step(as_it_is, normed, lambda t: t - 1),
+    "no norm": wrong_step(as_it_is, as_it_is, lambda t: t - 1),
+    "next row": wrong_step(normed, as_it_is, lambda t: t),
+}
+
+
+def examine(model):
+    expected, passed = write(model, "The value of", 60, with_dice()), {}
+    for name, step in variants.items():
+        passed[name] = write_cached(model, "The value of", 60, with_dice(), step) == expected
+        print(f"{name:14} {'the same text' if passed[name] else 'another text'}")
+    return passed
+
+
+trained = examine(model)
+assert list(trained.values()) == [True, True, False, False]
+
+# %% [markdown]
+# *Norm it later* is right: the norm looks at one position alone, so it does not matter when it is done. It only does the same work again at each step. The other two are caught.
+#
+# Was it the test that caught them? Try it on a model that has not been trained, made like those of lessons 03 and 04. Then set its $W$ to random numbers of size 0.3. Nothing about the caches changes. **Predict** four lines for each.
+
+
+# %%
+def make_gmlp(d, n, depth=4):
+    torch.manual_seed(0)
+    layers = [Residual(PreNorm(d, gMLPBlock(d, 4 * d, CausalSGU(4 * d, n)))) for _ in range(depth)]
+    return LanguageModel(v, d, n, nn.Sequential(*layers)).eval()
+
+
+print("fresh")
+fresh = examine(make_gmlp(d=64, n=128))
+assert all(fresh.values())
+
+shaken = make_gmlp(d=64, n=128)
+with torch.no_grad():
+    for layer in shaken.blocks:
+        nn.init.normal_(layer.fn.fn.sgu.weight, std=0.3)
+print("\nthe same with a W of size 0.3")
+assert examine(shaken) == trained
+
+# %% [markdown]
+# In the fresh model all four pass. In a fresh model $W$ is almost zero and $b$ is 1 everywhere, so each gate is about 1, whatever row it takes and whatever the cache holds. The test is the right one; the
+# *model* made it worthless. Such a test needs weights that are large enough to matter.
+#
+# ## 5.9 How fast?
+#
+# Now the time, with a larger model: 512 positions, 256 channels, weights as they are born, since for the clock they are as good as any. We time the writing of *one* byte when the text is 32, 64, …, 512 bytes long, the best of
+# several tries.
+#
+# **Predict:** 5.6 counted hundreds of times fewer multiplications. How many times faster, at 512?
+
+# %%
+large = make_gmlp(d=256, n=512)
+text = torch.randint(v, (1, 512), generator=torch.Generator().manual_seed(0))
+
+
+def fastest(call, tries=5):
+    times = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)  # milliseconds
+
+
+lengths, again, new = (32, 64, 128, 256, 384, 512), [], []
+with torch.no_grad():
+    cache, read = {}, 0
+    for n in lengths:
+        while read < n - 1:  # the past, read once
+            model_step(large, text[:, read : read + 1], cache)
+            read += 1
+        again.append(fastest(lambda n=n: large(text[:, :n])))
+        new.append(fastest(lambda n=n: model_step(large, text[:, n - 1 : n], dict(cache))))
+
+# %% tags=["nbval-ignore-output"]
+print(f"at 512: {again[-1]:.1f} ms or {new[-1]:.2f} ms, {again[-1] / new[-1]:.0f} times faster")
+assert again[-1] > 4 * new[-1] and again[-1] > 3 * again[0]
+counted = multiplications(512, d=256)
+assert again[-1] / new[-1] < counted[0] / counted[1]
+print(f"counted: {counted[0] / counted[1]:.0f} times fewer multiplications")
+kept = sum(seen.numel() for seen in cache.values())
+print(f"{kept:,} numbers kept, for a model of {sum(p.numel() for p in large.parameters()):,}")
+assert kept == 4 * (2 * 256) * 511
+viz.curves(
+    {"everything again": (lengths, again), "the new position": (lengths, new)},
+    xlabel="length of the text",
+    ylabel="milliseconds for one byte",
+    alt="Milliseconds for one byte over the length of the text. Reading everything again rises "
+    "steadily; the new position alone stays near zero all along",
+)
+
+# %% [markdown]
+# Much faster, and by much less than the count says. Why? To multiply a weight, a processor must first fetch it from memory. A pass over 512 positions fetches each weight once and uses it 512 times. A step
+# uses it once, so it spends its time on fetching, and on Python. The lower curve is nearly flat all the same: what a byte costs hardly depends on how much was written before.
+#
+# What does it cost in memory? $2d$ numbers for each position and layer; the last line above the picture counts them.
+#
+# ## 5.10 When the text outgrows the context
+#
+# The tiny model has 128 rows in each $W$. What about byte 129? Our first loop dropped the oldest byte, and read the last 128 again. With a cache
+# we could try the same: drop the oldest $v$, and use the last row again and again.
+#
+# **Predict:** is that the same as reading the last 128 bytes?
+
+
+# %%
+def sliding_step(unit, x, cache):
+    if unit in cache:
+        cache[unit] = cache[unit][:, -(unit.seq_len - 1) :]  # make room for one
+    return unit_step(unit, x, cache)
+
+
+text = valid_text[:200].long()[None]
+cache = {}
+with torch.no_grad():
+    for i in range(200):
+        slid = model_step(model, text[:, i : i + 1], cache, sliding_step)  # (1, v)
+    honest = model(text[:, -128:])[:, -1]
+print("largest difference of a logit above 0.1:", ((slid - honest).abs().max() > 0.1).item())
+assert (slid - honest).abs().max() > 0.1
+
+# %% [markdown]
+# It is not. **Positions are absolute**: row $i$ of $W$ belongs to position $i$. When the text moves one place to the left, every byte gets another row, in every layer, and each $v$ after the first layer comes
+# out differently. Of the whole cache only the first layer still holds.
+#
+# So something has to be read again. How much, and how often? `generate` has a number for it, `keep`: when the context is full, start afresh with the last `keep` bytes, and
+# go on with a cache from there. We count what the model reads.
+
+
+# %%
+def bytes_read(keep, length=1000):
+    model, read = load_tiny(), []
+    step = model.step
+    model.step = lambda tokens, cache: read.append(tokens.shape[1]) or step(tokens, cache)
+    generate(model, encode("The " * 32), length, keep=keep)  # full from the start
+    return sum(read) / length
+
+
+for keep in (128, 127, 96, 64, 32):
+    print(f"keep {keep:3}: {bytes_read(keep):5.1f} bytes read for each that is written")
+
+# %% [markdown]
+# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. Dropping one more halves the bill. With half of the context, the default, each byte is read about twice.
+#
+# And what does it lose? After each new start it sees only 64 bytes. **Predict:** does a byte cost more bits when only 16 bytes before it have been seen, instead of a hundred?
+
+# %% tags=["nbval-ignore-output"]
+windows, answers = sample_batch(valid_text, 512, 128, seed=1)
+with torch.no_grad():
+    bits = F.cross_entropy(model(windows).transpose(1, 2), answers, reduction="none") / math.log(2)
+for first, last in ((1, 1), (2, 4), (5, 16), (17, 64), (65, 128)):
+    print(f"{first:3} to {last:3} bytes seen: {bits[:, first - 1 : last].mean():.2f} bits per byte")
+
+assert bits[:, 0].mean() > bits[:, 4:16].mean() + 0.5
+assert abs(bits[:, 16:64].mean() - bits[:, 64:].mean()) < 0.3
+
+# %% [markdown]
+# The first few bytes are worth a lot, what stands more than 16 back hardly anything: this small model makes little use of it. So it loses hardly anything by forgetting half. (A model that does use it, loses; then raise `keep`.)
+#
+# ## 5.11 In batches, with an end, byte by byte
+#
+# A batch of prompts costs little more than one (the weights are fetched once for all). The prompts must have the same length. A `stop_token` ends a text; when the others are still going on, it is
+# filled up with that token. Let each text end with its first full stop.
+
+# %% tags=["nbval-ignore-output"]
+prompts = torch.stack([encode(prompt) for prompt in ("The value ", "An object ", "A function")])
+dice = torch.Generator().manual_seed(3)
+texts = generate(
+    model, prompts, 200, temperature=0.7, top_p=0.9, generator=dice, stop_token=ord(".")
+)
+for row in texts:
+    print(repr(decode(row)))
+
+for row in texts.tolist():
+    ends = row.index(ord(".")) if ord(".") in row else len(row)
+    assert all(token == ord(".") for token in row[ends:])
+
+# %% [markdown]
+# You need not wait for the last byte to read the first. `stream` hands out each byte as it is drawn, and when you stop asking, the model stops working. One trap lies on the way. **Predict:** what does the first line
+# print? The second uses a decoder of Python's library that waits until a letter is whole. With that one, we ask for bytes until three words are there.
+
+# %%
+import codecs
+
+print(*[decode(byte[None]) for byte in encode("naïve")])
+whole_letters = codecs.getincrementaldecoder("utf-8")(errors="replace")
+print(*[whole_letters.decode(bytes([byte])) for byte in encode("naïve").tolist()])
+
+# %% tags=["nbval-ignore-output"]
+asked, spaces = 0, 0
+for token in stream(model, encode("The "), 1000, temperature=0.7, generator=dice):
+    print(whole_letters.decode(bytes(token.tolist())), end="")
+    asked, spaces = asked + 1, spaces + (token.item() == ord(" "))
+    if spaces == 3:
+        break
+print(f"\n{asked} bytes written, though 1,000 were ordered")
+assert asked < 500
+
+# %% [markdown]
+# `ï` takes two bytes (lesson 00), and half a letter is no letter: �.
+#
+# ## 5.12 The finished module
+#
+# `generate` is the loop, `next_token` is your `choose`, and `Cache` your dictionary: by unit, what it has seen. `model.step` goes through the layers and hands the cache on. Here is the part of the unit that you
+# wrote in 5.7; it also takes several new positions at once, so that a prompt is read in one pass.
+#
+# In place of `torch.cat`, which copies everything at each step, `Cache.append` keeps a tensor with room to spare, and doubles it when it is full. The rest is as you have it.
+
+# %%
+import inspect
+
+from gmlp import Cache
+from gmlp.generation import next_token
+
+print(inspect.getsource(CausalSGU.mix_next))
+
+rows = torch.randn(50, v, generator=torch.Generator().manual_seed(0))
+for settings in (
+    {},
+    {"temperature": 0},
+    {"temperature": 0.5, "top_k": 9},
+    {"top_k": 99, "top_p": 0.8},
+):
+    mine = choose(rows, **settings, generator=torch.Generator().manual_seed(1))
+    theirs = next_token(rows, **settings, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(mine, theirs)
+print("choices: equal to yours")
+
+# %%
+cache, yours = Cache(), {}
+text = encode("The value of")[None]
+with torch.no_grad():
+    for i in range(text.shape[1]):
+        mine = model_step(model, text[:, i : i + 1], yours)
+    torch.testing.assert_close(model.step(text, cache), mine, atol=1e-4, rtol=1e-4)
+print("steps: equal to yours, after", cache.read(model), "bytes")
+
+theirs = generate(
+    model, encode("The value of"), 100, temperature=0.8, generator=torch.Generator().manual_seed(0)
+)
+assert decode(theirs) == fast == slow
+print("texts: equal to yours")
+
+# %% [markdown]
+# ## What you can do now
+#
+# - [x] show that the likeliest byte, always, leads in a circle;
+# - [x] build temperature, top-k and top-p, and put the temperature first, because top-p looks at sums;
+# - [x] write with a cache: one row of $W$ for a new position, and the normed $v$ of the past;
+# - [x] test it by "cached equals full", on a model whose weights are large enough to matter;
+# - [x] say why nothing outlives a full context, what `keep` costs, and write in batches, with an end, and as a stream.
+#
+# **Practise:** the exercises of this lesson.
+#
+# **Next:** a row of $W$ listens at fixed distances, whatever the text says. In some tasks *what* was said decides where to look. Lesson 06 shows one at which a gMLP is
+# stuck, and how little attention it takes.
