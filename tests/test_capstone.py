@@ -112,7 +112,7 @@ def test_a_missing_field_is_named(key):
         to_markdown(report)
 
 
-@pytest.mark.parametrize("key", set(FIELDS) - {"winner"})
+@pytest.mark.parametrize("key", [key for key in FIELDS if key != "winner"])
 def test_an_empty_field_is_named(key):
     (complaint,) = complain(changed(**{key: type(REPORT[key])()}))
     assert complaint.startswith(f"{key} is empty")
