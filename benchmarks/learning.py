@@ -32,7 +32,7 @@ from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
 LAST_RATE = 1e-4  # where the schedule ends, as in nanoGPT, whatever its peak
-SHAPE: dict[str, Any] = {"dim": 160, "depth": 5, "ff_mult": 3, "attn_dim": 32}
+SHAPE: dict[str, Any] = {"dim": 144, "depth": 5, "ff_mult": 3, "attn_dim": 32}
 MODELS: dict[str, Callable[[int], nn.Module]] = {
     "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
     "Transformer": lambda v: Transformer(v, CONTEXT),

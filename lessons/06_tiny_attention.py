@@ -53,7 +53,7 @@ for text, asked in zip(tokens, targets >= 0, strict=True):
     print("text     ", " ".join(names[token] for token in text))
     print("questions", " ".join("?" if question else " " for question in asked))
     (place,) = (text[:-1] == text[-1]).nonzero().flatten().tolist()
-    print(f"the answer to the last one stands at {place + 1} of {n - 1}\n")
+    print(f"the answer to the last one stands at position {place + 1}, of 0 to {n - 1}\n")
 
 # %% [markdown]
 # Answer some, and watch what you do: you search the line for the same letter, wherever it stands, and read what stands behind it. Where that is, differs from text
@@ -130,7 +130,7 @@ print(f"over all questions: {gmlp_accuracy[-1]:.2f}, the guesser {level:.2f}")
 assert abs(level - gmlp_accuracy[-1]) < 0.08
 
 # %% [markdown]
-# The same score as somebody who does not look at the question, and the same all along the text. That is suspicious, but no proof. The second experiment is the one of lesson
+# Nowhere better than somebody who does not look at the question, and with the same fall along the text. (It is even a little worse: the guesser counts exactly.) That is suspicious, but no proof. The second experiment is the one of lesson
 # 02: change one token and see what moves. Change the last *question*: ask for another key that was told in this text and has another value. Whoever looks the
 # answer up must now say something else, every time.
 
@@ -193,8 +193,8 @@ for sharp in (1, 10):
     print(f"  sum {(weights @ values).item():.3f}")
 
 # %% [markdown]
-# Not quite: a score of 1 against 0 is a mild preference. With longer vectors the scores grow, and the softmax comes down on one side. Training can make
-# them as long as it likes.
+# Not quite: a score of 1 against 0 is a mild preference. With larger numbers in the vectors the scores grow, and the softmax comes down on one side. Training can make
+# them as large as it likes.
 #
 # And now the point. Shuffle the pairs; the row of $W$ that read position 1 stays what it was.
 
@@ -230,8 +230,8 @@ print("scores", tuple(scores.shape), " each row of the weights sums to 1:", end=
 print(torch.allclose(weights.sum(-1), torch.ones(b, m)))
 
 # %% [markdown]
-# **Why $\sqrt k$?** A dot product of two random vectors adds up $k$ numbers of size 1, so its size grows like $\sqrt k$. **Predict:** before any training, how
-# does one position share its attention among 64 others, if we do not divide?
+# **Why $\sqrt k$?** A dot product of two random vectors adds up $k$ numbers of size about 1, some positive, some negative. They partly cancel, and what is left is of size $\sqrt k$. **Predict:** before any training, how
+# does one position share its attention among 64 positions, if we do not divide?
 
 # %%
 print("largest of 64 shares   k = 4   k = 64   k = 1024")
@@ -377,13 +377,12 @@ assert amlp_accuracy[0] < 0.5 and min(amlp_accuracy[-1], amlp_changes) > 0.95
 
 # %% [markdown]
 # It first stands on the very same level as the gMLP: what was said most is easy to learn. Then it leaves it within some fifty steps, and is right everywhere. Not a slow
-# climb but a jump, since one half of the trick is worth nothing without the other: 6.7 shows the halves. (When the jump comes is luck. This seed is an early one; try 1 or 3 in its place, and
-# it stays on the level for longer.)
+# climb but a jump, since one half of the trick is worth nothing without the other: 6.7 shows the halves. (When the jump comes is luck. This seed is an early one; try others in its place.)
 #
 # ## 6.7 Who does what?
 #
 # Two layers, and in each a $W$ and a head. Which of the four does the work? Silence one after the other in the trained model, and examine it again. **Predict:** can
-# any of them be missed?
+# it do without any of them?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -402,7 +401,7 @@ for (layer, part), accuracy in alone.items():
 assert max(alone[0, "W"], alone[1, "head"]) < 0.5 < 0.8 < min(alone[0, "head"], alone[1, "W"])
 
 # %% [markdown]
-# A division of labour that nobody asked for. The first $W$ and the second head are needed; without the others it does nearly as well. Look at what these
+# A division of labour that nobody asked for. The first $W$ and the second head are needed; without either of the others it does as well, or nearly. Look at what these
 # two read: the first $W$, which is one for all texts, and the second head on two of our texts.
 
 # %% tags=["nbval-ignore-output"]
@@ -447,7 +446,8 @@ attention_rows(finished_model, tokens, names)
 # ## 6.8 Could $W$ do it alone?
 #
 # It could, with pencil and paper. A gate multiplies. Let $v$ hold a channel for *each pair* of key and value, 8 × 8 of them, 1 where that pair was told. A row of
-# ones adds them up: who said what, all of it. And let $u$ be 1 in the channels of the key that is asked for, and 0 in the others:
+# ones adds them up: who said what, all of it. (Key and value stand at two positions. A first layer would bring them together: its $W$ fetches the key, its gate multiplies the two. The code writes
+# that product down directly.) And let $u$ be 1 in the channels of the key that is asked for, and 0 in the others:
 
 
 # %%
@@ -469,7 +469,7 @@ assert found.all()
 # for *one* key and *one* value. And being possible does not mean that training finds it. The gMLP above has 64 channels in its gate, and stood still.
 #
 # So does **depth** help, more gates one after the other? Here is the game with 16 keys, 16 values and 25 pairs, three seeds for each model, 2,000 steps, as measured by
-# `benchmarks/recall.py`. The middle one of three seeds, after every 200 steps:
+# `benchmarks/recall.py`. The middle one of three values, after every 200 steps:
 
 # %%
 measured = {  # a row for each seed; a run that has reached 99.5 % ends, and keeps its last
@@ -556,17 +556,15 @@ assert gap < 0.2
 
 # %% [markdown]
 # On the game it was all or nothing; here it is hardly anything. The aMLP may be a little ahead of the gMLP, but so is the wider one, and one seed of a
-# short run settles nothing between them. To guess the next byte of a manual from 64 bytes, the last few usually do, and place is enough for those. Looking up by content pays
+# short run settles nothing between them. To guess the next byte of a manual from 64 bytes, the last few usually do, and place is enough for those. We would expect looking up by content to pay
 # where a text defines a name and comes back to it much later: long contexts, larger models.
 #
 # That is also how the paper reads: Liu et al. 2021 (section 4) put a single head of size 64 into each layer, and see the gain mostly on tasks where two sentences must be
-# aligned. (The longer runs of `benchmarks/learning.py`, beside a Transformer, have a head of size 32 in
-# each layer.) Lesson 13 measures gMLP, aMLP and Transformer at equal cost, with several seeds.
+# aligned. Lesson 13 measures gMLP, aMLP and Transformer at equal cost, with several seeds.
 #
 # ## 6.10 The finished module
-
 #
-# Below is its `forward`. In `attend` scores, mask, softmax and sum are one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does.
+# `Attention` is your head. Below is its `forward`. In `attend` scores, mask, softmax and sum are one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does.
 
 # %%
 print(inspect.getsource(Attention.forward))
@@ -589,7 +587,7 @@ with torch.no_grad():
 print("position by position: equal")
 
 # %% [markdown]
-# Two things differ from $W$. A head has no weight that belongs to a position, so it takes texts of any length, and does not know where anything stands: without $W$ it could not tell
+# Three things differ from $W$. A head has no weight that belongs to a position, so it takes texts of any length; but it does not know where anything stands: without $W$ it could not tell
 # `a2` from `2a`. And its table of scores has $n$ × $n$ entries for *every text*, where $W$ has them once.
 
 # %%
@@ -613,7 +611,7 @@ print("the last position does not notice the order of its past")
 # - [x] mask it with $-\infty$ before the softmax, along the right axis, and test that with a change of the whole input;
 # - [x] add it to the gate, and divide the labour: $W$ brings each value its key, attention finds it. On text it bought little.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
 # **Next:** both $W$ and the scores are tables of $n$ × $n$. For a few hundred positions that is nothing; for a book it is more than a
 # laptop has. Lesson 07 cuts the text into windows.

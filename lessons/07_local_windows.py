@@ -78,8 +78,8 @@ print(f"from 1,024 to 4,096 positions: {whole[4096] / whole[1024]:.0f} times as 
 assert whole[4096] > 4 * whole[1024]
 
 # %% [markdown]
-# Four times the text costs more than four times the time. (By the count it would be sixteen times; fixed costs make it less, and a $W$ that no longer fits into the fast memory of the
-# processor makes it more.)
+# Four times the text costs far more than four times the time. By the count it would be sixteen times. Fixed costs may make it less, and a $W$ that no longer fits into the fast memory of the
+# processor makes it more.
 #
 # Is all of this needed? Ask somebody who was free to choose. The small model of lesson 00 reads 128 bytes, and nobody told it where to look. Take its rows 64 to
 # 127: each may read at least 65 positions, 96.5 on average. **Predict:** which share of its weight (absolute values, summed up) lies on the nearest 16? If it
@@ -164,7 +164,7 @@ assert behind and not front
 
 # %% [markdown]
 # Behind the text you may append what you like: in a causal model nobody reads it, for it stands in everybody's future. In front, even zeros do harm. They add nothing
-# to any sum, but they push every letter two places on, to another row of $W$.
+# to any sum (they pass this fresh norm as zeros; 7.5 returns to that), but they push every letter two places on, to another row of $W$.
 #
 # Padded in front, a letter that is not yet written changes all that was said before it. That is a leak, though a small one: it tells how long the text will be. **We
 # pad behind, and cut off.**
@@ -202,7 +202,7 @@ class OwnWindow(nn.Module):
 print("W is", tuple(OwnWindow(2 * d, w).weight.shape), "for every n")
 
 # %% [markdown]
-# And the game of lesson 02: *shift*, say your left neighbour's letter; the first position has to say the last letter. Ten letters, a to j. `play` trains for some hundred
+# And the game of lesson 02: *shift*, say your left neighbour's letter; the first position has to say the last letter. Ten letters, a to j. `play` trains for 200
 # steps, with the schedule of lesson 04, and returns the accuracy at each position.
 
 
@@ -283,7 +283,7 @@ class LookBack(OwnWindow):
 print(torch.ones(w, 2 * w).tril(w).int())
 
 # %% [markdown]
-# `tril(w)`. Row 0 reads five positions, row 3 all eight. And what stands "before" is found with `roll`, which moves the row of windows by one place.
+# `tril(w)`. Row 0 reads five positions, row 3 all eight. And what stands "before" is found with `roll`, which moves the row of windows by one place. (Where does the last one go?)
 #
 # **Predict:** the blind spots are gone, except for position 0, whose answer is the last letter. So 13 of 14 are known. What will be seen?
 
@@ -314,7 +314,8 @@ pairs(look_back)
 class MyLocalSGU(LookBack):
     def look(self, own):  # (b, a, w, c) -> (b, a, 2w, c)
         nothing = torch.zeros_like(own[:, :1])
-        return torch.cat([torch.cat([nothing, own[:, :-1]], dim=1), own], dim=2)
+        before = torch.cat([nothing, own[:, :-1]], dim=1)  # one place on, nothing in front
+        return torch.cat([before, own], dim=2)
 
 
 mine, accuracy = train_unit(MyLocalSGU, shift)
@@ -411,14 +412,14 @@ assert (accuracy > 0.9).sum() == 13
 
 # %% [markdown]
 # A fresh unit passes, *shift* is won as by the right one, and the Jacobian is clean. Still the first window hears a voice where nobody stands. It is no leak; but the unit no longer does what its
-# equation says. In 7.8 the same mistake costs more. Here is what the right one says, for position $i = a\,w + r$, row $r$ of window $a$:
+# equation says. In 7.8 a nothing that is not quite nothing costs more. Here is what the right one says, for position $i = a\,w + r$, row $r$ of window $a$:
 #
 # $$gate_i = \sum_{j=(a-1)w}^{i} W_{r,\;j-(a-1)w}\;\mathrm{LayerNorm}(v)_j + b_r \qquad (\text{nothing where } j < 0)$$
 #
 # ## 7.6 The bill again
 #
 # A row has $2w$ numbers now, whatever $n$ is, and all windows share the same $w$ rows. **Predict**, for $n = 16{,}384$ and $w = 128$: how many numbers has $W$, and how
-# many times fewer multiplications is it for each channel? For which $n$ would windows save nothing?
+# many times fewer multiplications are there for each channel? For which $n$ would windows save nothing?
 
 # %%
 print(f"W: {16384**2:,} numbers without windows, {128 * 2 * 128:,} with windows of 128")
@@ -447,7 +448,7 @@ viz.curves(
 assert ratio[4096] > 3 and ratio[4096] > ratio[1024]
 
 # %% [markdown]
-# The small matrix is used again and again, and stays in the fast memory; so the clock may show a larger lead than the count.
+# (By the count, windows of 64 lead 4,096 positions 32 to 1.) The small matrix is used again and again, and stays in the fast memory; so the clock may show a larger lead than the count.
 #
 # ## 7.7 How far does it reach?
 #
@@ -463,7 +464,7 @@ print("Jacobian ", *(f"{count:2}" for count in counted))
 assert counted == foretold
 
 # %% [markdown]
-# Position 11 reads 8, position 12 only 5. One step further in the text, and you have *lost* three letters: the reach is a saw, between $w + 1$ and $2w$. (In the first window it is less, as there is
+# Position 11 reads 8, position 12 only 5. One step further in the text, and it reads *three letters fewer* (four are gone, one is new): the reach is a saw, between $w + 1$ and $2w$. (In the first window it is less, as there is
 # no more.) Touch it. **Which of these windows lets position 24 read the most? Is it the largest?** Decide first, then move the slider.
 
 # %% tags=["nbval-ignore-output"]
@@ -579,9 +580,8 @@ def my_local_attention(head, x):
     """`head` has the layers: to_qkv and to_out, as in lesson 06."""
     q, k, v = head.to_qkv(x).chunk(3, dim=-1)  # (b, n, c) each
     both = F.pad(pad_end(v, w), (0, 0, w, 0)).unfold(1, 2 * w, w)  # (b, a, c, 2w)
-    out = (
-        local_weights(q, k, may_read) @ both.mT
-    )  # (b, a, w, 2w) @ (b, a, 2w, c): mT swaps two axes
+    shares = local_weights(q, k, may_read)  # (b, a, w, 2w)
+    out = shares @ both.mT  # mT swaps the last two axes: (b, a, 2w, c)
     return head.to_out(rearrange(out, "b a w c -> b (a w) c")[:, : x.shape[1]])
 
 
@@ -624,7 +624,7 @@ for name, (bits, took, numbers) in results.items():
 assert local_bits < whole_bits + 0.1 and whole_took > 1.5 * local_took
 
 # %% [markdown]
-# The windows took less time, and their bits are no worse: so far the distant part of $W$ has bought nothing. There is a reason besides "what matters is near": the rows. The whole $W$ has 2,048 of them, and each learns from its own
+# The windows took less time, and their bits are no worse: so far the distant part of $W$ has bought nothing. Besides "what matters is near" there is a likely reason: the rows. The whole $W$ has 2,048 of them, and each learns from its own
 # position only. With windows 32 rows serve all 64 windows of the piece, so each row sees 64 times as many examples.
 #
 # **What may you not conclude?** That far text is useless. Sixty steps are a beginner's, it is one rate and one seed, and a bracket that was opened a page ago is out of
@@ -687,17 +687,18 @@ whole_head.load_state_dict(local_head.state_dict())
 print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 
 # %% [markdown]
-# Columns 20 to 33. And none of the four wrong ones passes, not even the quiet one.
+# Columns 20 to 33. And none of the four wrong ones passes, not even the quiet one. But mind what this test does not see: with one window nobody looks back, so `OwnWindow`, which
+# never does, would pass. For that there is *shift*. No single test is enough.
 #
 # ## What you can do now
 #
 # - [x] say what a long text costs: sixteen times the text, 256 times the numbers in $W$;
-# - [x] pad behind and cut off; in front, it moves every border and tells the length of the text;
+# - [x] pad behind and cut off; in front, it moves every position and tells something of the length of the text;
 # - [x] build the unit with windows, $(w, 2w)$ and `tril(w)`; and name five wrong ones: no look-back, the ring, off by one, the wrong way round, zeros before the norm;
 # - [x] foretell its reach: between $w + 1$ and $2w$, one window more with each layer; and test it with a game that it must lose;
 # - [x] give attention the same windows, and mask the nothing: before a softmax, zero is a vote.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
 # **Next:** 127 layers to cross a chapter are too many. What if far letters were made neighbours instead? Deal the text like cards, and lesson 08
 # begins.

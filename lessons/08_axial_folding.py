@@ -20,12 +20,12 @@ from torch import nn
 from gmlp import CausalLocalSGU, PreNorm, Residual, gMLPBlock, viz
 
 n, d = 24, 32  # positions, channels
-w, e = 4, 4  # the window, and what this lesson is about: the fold
+w, e = 4, 4  # the window, and what this lesson is about: the fold; both are four
 
 # %% [markdown]
-# ## 8.1 Fourteen places back
+# ## 8.1 Fourteen positions back
 #
-# A word of 24 random letters out of ten. At every position say the letter that stood **14 places before**. (The first 14
+# A word of 24 random letters out of ten. At every position say the letter that stood **14 positions before**. (The first 14
 # positions have no such letter. Their answer is `-100`, a number that `cross_entropy` skips.)
 #
 # The player is a stack of layers as in lesson 03, with the windows of lesson 07: a position reads its own window of four, up to itself, and the window before.
@@ -116,7 +116,7 @@ print(rearrange(positions, "(e n) -> e n", e=4))
 class Dealt(nn.Module):
     def __init__(self, every, fn):
         super().__init__()
-        self.fn, self.every = fn, every
+        self.fn, self.every = fn, every  # every: the fold, e in the text
 
     def forward(self, x):  # (b, n, d)
         x = rearrange(x, "b (n e) d -> (b e) n d", e=self.every)
@@ -192,11 +192,11 @@ viz.matrices(
 # %% tags=["nbval-ignore-output"]
 alone = {distance: play(far(distance), dealt_layer)[0] for distance in (12, 14, 16)}
 for distance, accuracy in alone.items():
-    print(f"{distance} places back: {accuracy:.2f}")
+    print(f"{distance} positions back: {accuracy:.2f}")
 assert min(alone[12], alone[16]) > 0.95 and alone[14] < 0.15
 
 # %% [markdown]
-# 12 and 16, the multiples of four. Both lie out of reach for two layers of windows, and this is one layer. But 14 places back lies a letter of another hand, which for this layer may as
+# 12 and 16, the multiples of four. Both lie out of reach for two layers of windows, and this is one layer. But 14 positions back lies a letter of another hand, which for this layer may as
 # well not exist.
 #
 # ## 8.4 The hands meet again
@@ -205,7 +205,8 @@ assert min(alone[12], alone[16]) > 0.95 and alone[14] < 0.15
 # So let every position collect from itself and the three before it: a weighted sum, with the same weights at every position. This is called a
 # **convolution**, its row of weights the **kernel**, and their number its **width**.
 #
-# One channel, six positions, a kernel of width 3, whose last weight is for the position itself. **Predict** the six numbers.
+# One channel, six positions that hold 1 0 0 2 0 0, and a kernel of width 3: 1, 10, 100. Its last weight is for the position itself. **Predict** the six
+# numbers that come out.
 
 # %%
 kernel = torch.tensor([1.0, 10.0, 100.0])
@@ -249,7 +250,7 @@ class MyFold(nn.Module):
 
     def forward(self, x):  # (b, n, d)
         n = x.shape[1]
-        x = F.pad(x, (0, 0, 0, -n % self.every))  # to a multiple, at the end
+        x = F.pad(x, (0, 0, 0, -n % self.every))  # to a multiple, at the end; last axis first
         x = rearrange(x, "b (n e) d -> (b e) n d", e=self.every)
         x = self.fn(x)
         x = rearrange(x, "(b e) n d -> b (n e) d", e=self.every)[:, :n]
@@ -273,19 +274,19 @@ print("22 positions: as the first 22 of 24")
 # figure has no windows. It reads its whole hand, up to the position.)
 
 # %% tags=["nbval-ignore-output"]
-assert list(range(22 % 6, 23, 6)) == [4, 10, 16, 22]
 viz.axial_folding(24)
 
 # %% [markdown]
 # **At the stage "folded and mixed", with which fold does position 22 read the fewest, and how many does the convolution give back?** Then move the position
 # to the left: **where does the convolution not help any more?**
 #
-# <details><summary>The answer</summary>Fold 6 leaves it four: 4, 10, 16 and 22. The convolution brings it to all 23, and does so with every fold. At position 0
+# <details><summary>The answer</summary>Fold 6 leaves it four: 4, 10, 16 and 22. The convolution gives back the other 19, so that it reads all 23; and so it is with every fold. At position 0
 # it does not help: there is nobody to collect from.</details>
 #
 # Must the kernel be just $e$ wide? **Predict** what a width of 3 misses, with a fold of 4.
 
 # %%
+assert list(range(22 % 6, 23, 6)) == [4, 10, 16, 22]  # the answer above
 narrow = loud(fold_layer())
 narrow.conv, narrow.zeros = nn.Conv1d(d, d, kernel_size=3, groups=d), (2, 0)
 for name, layer in {"width 3": narrow, "width 4": folded}.items():
@@ -299,7 +300,7 @@ for name, layer in {"width 3": narrow, "width 4": folded}.items():
 # ## 8.5 Four ways to get it wrong
 #
 # All four run without an error. **First: zeros on the wrong side.** A picture has no past and no future, so in image code a convolution is padded on both
-# sides. **Predict** for zeros on both sides, and for zeros behind: which outputs move when 13 changes?
+# sides. **Predict** for zeros on both sides (one in front, two behind), and for all three behind: which outputs move when 13 changes?
 
 # %%
 sides = {"in front": (3, 0), "both sides": (1, 2), "behind": (0, 3)}
@@ -308,7 +309,9 @@ for name, zeros in sides.items():
     layer = loud(fold_layer())
     layer.zeros = zeros
     tables[f"zeros {name}"] = jacobian(layer) > 0
-    print(f"zeros {name:10}  a change at 13 moves {moved(layer, 13)[0]} and all after it")
+    found = moved(layer, 13)
+    print(f"zeros {name:10}  a change at 13 moves {found[0]} to {found[-1]}")
+    assert found == list(range(found[0], found[-1] + 1))
 
 viz.matrices(
     tables,
@@ -317,7 +320,7 @@ viz.matrices(
 )
 
 # %% [markdown]
-# Only zeros in front are causal. With zeros behind, a position collects from the three *after* it. (The holes in the last rows: after the end there is nobody to collect from, so there some hands
+# Only zeros in front are causal. With zeros behind, a position collects from the three *after* it. (The holes in the last rows, and why 13 no longer reaches the last outputs: after the end there is nobody to collect from, so there some hands
 # go unheard.)
 #
 # What would training say? Play the game that nobody can win:
@@ -386,8 +389,8 @@ for name, layer in {"ours": dealt, "(e b)": shuffled}.items():
 #
 # ## 8.6 Division with remainder
 #
-# Back to the game, with one folded layer: $14 = 3 \cdot 4 + 2$. Inside a hand one can only go in steps of four; the kernel goes
-# 0 to 3 further. **Predict:** in a row of $W$, how many places before its own stands the strongest weight? And in the kernels?
+# Back to the game, with one folded layer, for the distances 11, 12 and 14. Inside a hand one can only go in steps of four; the kernel goes
+# 0 to 3 positions further. **Predict** for each: how many cards before its own does a row of $W$ look, and how many positions the kernels?
 
 # %% tags=["nbval-ignore-output"]
 for distance in (11, 12, 14):
@@ -396,18 +399,20 @@ for distance in (11, 12, 14):
     row = layer.fn.sgu.mixing_matrix(n // e)[0, -1].abs().flip(0)  # of the last place in a hand
     taps = layer.conv.weight[:, 0].abs().mean(dim=0).flip(0)  # (e,), the mean over channels
     steps, more = row.argmax().item(), taps.argmax().item()
-    print(f"{distance} places back: {accuracy:.2f}   W looks {steps} back, the kernels {more}")
+    print(
+        f"{distance} positions back: {accuracy:.2f}   W looks {steps} cards back, the kernels {more} positions"
+    )
     assert accuracy > 0.95 and (steps, more) == divmod(distance, e)
 
 viz.bars(
     {("itself", "1 back", "2 back", "3 back")[k]: taps[k].item() for k in range(e)},
-    xlabel="mean size of the kernels' weights, 14 places back",
+    xlabel="mean size of the kernels' weights, 14 positions back",
     alt="Four bars. The one for 2 back is several times as long as the other three, which are "
     "about equal",
 )
 
 # %% [markdown]
-# One layer learns every distance: $11 = 2 \cdot 4 + 3$, $12 = 3 \cdot 4 + 0$, $14 = 3 \cdot 4 + 2$. Nobody told it how. Training has found the division with remainder: the quotient stands in $W$, the
+# One layer learns all three: $11 = 2 \cdot 4 + 3$, $12 = 3 \cdot 4 + 0$, $14 = 3 \cdot 4 + 2$. Nobody told it how. Training has found the division with remainder: the quotient stands in $W$, the
 # remainder in the kernels.
 #
 # ## 8.7 Foretell the reach
@@ -467,15 +472,18 @@ viz.receptive_fields(64, windows=(4, 8), folds=(1, 2, 4))
 # %% [markdown]
 # <details><summary>The answers</summary>0, 4, 8 and 12: the first cards of hand 0. From 63 the second layer reaches back to 32. The kernel of 32 also collects from 29, 30 and 31, which lie a
 # window earlier and hear their hands from the first card on; but these are the hands 1, 2 and 3. Hand 0 is heard by 32 itself, and its look-back ends at 16. (For the other question: three.)</details>
-#
-# ## 8.8 What it costs, and what it cannot do
-#
-# **Predict:** a layer with windows of 128 mixes 4,096 positions. Now fold it eight times. How many more multiplications?
 
 # %%
-# The answers above, and how far back one folded layer reads at most:
 assert (~heard(4, 4, 2)).nonzero().flatten().tolist() == [0, 4, 8, 12]
 assert [int(heard(8, 1, depth).sum()) for depth in (1, 2, 3)] == [16, 24, 32]
+
+# %% [markdown]
+# ## 8.8 What it costs, and what it cannot do
+#
+# **Predict:** a layer with windows of 128 mixes 4,096 positions. Now give it a fold of 8. How many times as many multiplications?
+
+# %%
+# How far back one folded layer reads at most:
 back_to = reads(64, w, 4).float().argmax(dim=1)  # the first position that each one reads
 assert (torch.arange(64) - back_to).max() == 2 * w * 4 - 1
 
@@ -492,7 +500,7 @@ for window, every in ((128, 1), (128, 8), (1024, 1)):
 # The mixing costs the same: eight hands, each an eighth as long, make $n$ positions of $2w$ products as before. The kernels add $n \cdot e$ in each channel, a few in a hundred. Windows of
 # 1,024 reach as far, and cost eight times as much.
 #
-# Too good? Two things have been given away. **First, a layer in a fold does not know its place in the round.** Positions 12 to 15 are card 3 of their hands, and one row of $W$
+# Too good? Two things have been given away. **First, a layer in a fold does not know which hand it is playing.** Positions 12 to 15 are all card 3 of their hands, and one row of $W$
 # serves them all. Let two players swap hands: their answers swap, and nothing else happens.
 
 # %%
@@ -504,7 +512,7 @@ print("positions now:", *swap[:8].tolist(), "…   hands swapped, answers swappe
 # **Second, hands only add up.** Within a hand the gate multiplies what a position holds by what others say. Between hands there is nothing but a weighted sum. Lesson 01 asked what a product
 # is good for; its example was *are you equal to your neighbour?* Play that with the letters 0 and 1.
 #
-# **Predict** the accuracy (chance is 0.50) of one layer with windows, of one folded layer, of windows followed by a fold, and of two folds. And windows followed by a fold in our first game, 14 places back?
+# **Predict** the accuracy (chance is 0.50) of one layer with windows, of one folded layer, of windows followed by a fold, and of two folds. And windows followed by a fold in our first game, 14 positions back?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -522,12 +530,13 @@ near = {
 }
 both = play(far(14), window_layer, fold_layer)[0]
 print("equal to your neighbour?", {name: round(accuracy, 2) for name, accuracy in near.items()})
-print(f"14 places back: windows, fold {both:.2f}")
+print(f"14 positions back: windows, fold {both:.2f}")
 assert near.pop("fold") < 0.8 and min(both, *near.values()) > 0.95
 
 # %% [markdown]
-# One folded layer is at chance. Take its score for *equal* less its score for *different*: it is a number from your own hand, plus one from your neighbour's, plus those of the other two hands. Now change only your letter and your
-# neighbour's: the pairs 00 and 11 together get exactly what 01 and 10 get together. So the first two cannot both be above zero and the last two below it.
+# One folded layer is at chance. Why? Let $s$ be its score for *equal* less its score for *different*. It must be above zero for the letters 00 and 11, and below zero for 01 and 10. Your letter $a$ and your neighbour's $b$ are in
+# different hands, and hands only add up: with everything else fixed, $s = A(a) + B(b)$. But then $s(0, 0) + s(1, 1) = A(0) + B(0) + A(1) + B(1) = s(0, 1) + s(1, 0)$, and what is above zero on the left is
+# below it on the right: impossible.
 #
 # Two folds can: the second one may multiply what the first one's kernels have brought to one position. And windows followed by a fold win both games: windows for what is near, the fold for what is far.
 #
@@ -625,8 +634,8 @@ except ValueError as error:
 # - [x] show the stripes that a fold leaves, and join them with a depthwise causal convolution of width $e$;
 # - [x] catch zeros on the wrong side, cards gathered in another order, a batch put back wrongly, and a cut that is no fold;
 # - [x] foretell who reads whom by three small tables and a matrix product;
-# - [x] say what a fold costs (its kernels), what it gives away (its place in the round, products across hands), and ask for a control before you praise it.
+# - [x] say what a fold costs (its kernels), what it gives away (which hand it is, products across hands), and ask for a control before you praise it.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
 # **Next:** with folds the layers have become cheap, and stacks get deep. Lesson 09 asks whether all of them must be there at every step of training.

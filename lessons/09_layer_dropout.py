@@ -43,7 +43,8 @@ n, d, depth = 32, 48, 6  # positions, channels, layers
 # ## 9.1 Dropping numbers
 #
 # A model with many weights can learn its training text by heart. An old remedy is to disturb it: in every training step, set some of the numbers
-# that pass through to zero, at random. Nothing can be relied upon alone, so the work is spread. That is **dropout** (Srivastava et al. 2014).
+# that pass through to zero, at random. Nothing can be relied upon alone, so the work is spread. That is **dropout** (Srivastava et al. 2014,
+# [Dropout](https://jmlr.org/papers/v15/srivastava14a.html)).
 #
 # **Predict:** half of a thousand ones become zero. What has to happen to the other half, so that the layer that comes next sees the same mean as before?
 
@@ -159,10 +160,11 @@ assert 0.1 < max(changes["residual"]) < 0.3 < 0.5 < min(changes["plain"])
 
 # %% [markdown]
 # Without a layer the plain stack says something altogether different: about as much has changed as there was. The residual stack changes by a fifth, whichever
-# is missing, because a layer that is skipped leaves its input as it is: $x + f(x)$ becomes $x$. What the plain layer did to its input, no other makes up for.
+# is missing, because a layer that is skipped leaves its input as it is: $x + f(x)$ becomes $x$. In the plain stack nothing goes around a layer: without
+# it, the next one is given something that it was not made for.
 #
 # That is an invitation. In every training step let each layer take part with probability $p$, and skip the others: **layer dropout**, or stochastic
-# depth (Huang et al. 2016). What is skipped costs no time, forward or backward.
+# depth (Huang et al. 2016, [Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382)). What is skipped costs no time, forward or backward.
 #
 # ## 9.4 Never none
 #
@@ -185,7 +187,7 @@ print(f"none: {none:.4f}   by pencil: {(1 - 0.5) ** 4:.4f}")
 assert abs(none - 0.5**4) < 0.01
 
 # %% [markdown]
-# $(1 - p)^L$ for $L$ layers: here one pass in sixteen. Such a pass trains only the embedding and the logits; and some code breaks when a list that it expects is empty. So one layer has to
+# $(1 - p)^L$ for $L$ layers: here one pass in sixteen. Such a pass trains only the embedding, the last norm and the logits. So one layer has to
 # stay. Which? The easiest is the first. **What is wrong with that?** Count how often each layer takes part, in 10,000 passes with $p = 0.3$:
 
 
@@ -214,8 +216,8 @@ assert shares[keep_the_first][0] > shares[keep_the_first][1] + 0.2
 assert shares[keep_the_closest].max() - shares[keep_the_closest].min() < 0.03
 
 # %% [markdown]
-# Kept by habit, the first layer takes part almost twice as often as the others, and they learn to lean on it. The layer whose draw came closest is
-# another one each time.
+# Kept by habit, the first layer takes part almost twice as often as the others, and so is trained almost twice as much. The layer whose draw came closest
+# is another one each time.
 #
 # How many take part on average? Without the rule $p L$. The rule adds one in every pass that would have none, so
 #
@@ -233,11 +235,12 @@ assert abs(counts.float().mean() - (0.5 * depth + 0.5**depth)) < 0.05
 # Twenty-four passes, for every $p$. **At which $p$ do you first see a pass in which all six take part? And how low must $p$ be until most passes have one layer alone?** Move `p`.
 
 # %%
-from gmlp.viz.layer_dropout import survivors
-
-survivors(layers=depth)
+viz.survivors(layers=depth)
 
 # %% [markdown]
+# <details><summary>The answer</summary>At 0.5, in one of the passes. And at 0.2: there more than half of them have one layer alone, at 0.3 not
+# yet.</details>
+#
 # ## 9.5 In a model
 #
 # A list of layers that draws anew in each training pass, and is whole in `eval()`:
@@ -276,11 +279,16 @@ print("five passes in eval:    ", "several values" if len(in_eval) > 1 else "one
 assert len(in_training) > 1 == len(in_eval)
 
 # %% [markdown]
-# Does it save time? Half of the layers should take about half of it; embedding, logits and the optimizer stay. Some training steps of both, in turns:
+# And the scaling of 9.1? Should what a layer adds be divided by $p$? One may; Huang et al. multiply by $p$ in `eval()` instead. We do neither: more layers add to the
+# stream in `eval()` than in training, and the last norm of the model brings the sum back to size. 9.6 shows that it works.
+#
+# Does it save time? The embedding, the logits and the optimizer's work on them stay. **Predict** the share of a step's time that $p = 0.5$ saves. Some training steps of both, in
+# turns:
 
 
 # %% tags=["nbval-ignore-output"]
 def step_time(model, optimizer, seed):
+    inputs, targets = sample_batch(train_text, 64, n, seed)
     began = time.perf_counter()
     loss = bits_per_byte(model(inputs), targets)
     optimizer.zero_grad()
@@ -300,6 +308,8 @@ print(f"of the time for a step saved: {100 * saved:.0f} %")
 print(f"median step with all layers: {1000 * median(times[1.0]):.0f} ms")
 
 # %% [markdown]
+# About half, since about half of the layers run. The figure wobbles, with the machine and with the draws.
+#
 # ## 9.6 Train shallow, run deep
 #
 # Two models of six layers, the same start, the same 400 batches. One trains with all layers, the other with $p = 0.8$. **Predict:** which one is better in the
@@ -317,18 +327,19 @@ for p in (1.0, 0.8):
         f"{results[p].cpu_seconds:.0f} CPU seconds"
     )
 
+
 # %% tags=["nbval-ignore-output"]
-
-
 def bits_without(model, k):
     layers = list(model.blocks)
     short = LanguageModel(256, d, n, nn.Sequential(*layers[:k], *layers[k + 1 :]))
-    for part in ("embed", "norm", "to_logits"):
+    for part in ("embed", "norm", "to_logits"):  # the same trained parts around fewer layers
         setattr(short, part, getattr(model, part))
     return evaluate(short, valid_text[:8192], n)
 
 
 without = {p: [bits_without(model, k) for k in range(depth)] for p, model in trained.items()}
+for p, row in without.items():
+    print(f"p = {p}, without layer 1, 2, …:", *(f"{bits:.2f}" for bits in row))
 lost = {p: [bits - results[p].valid_bits for bits in without[p]] for p in trained}
 viz.curves(
     {f"trained with p = {p}": (range(1, depth + 1), lost[p]) for p in trained},
@@ -348,20 +359,21 @@ assert max(without[1.0]) > count_bits(train_text, valid_text, 1)
 print("p = 1.0 without its dearest: worse than counting with one byte of context")
 
 # %% [markdown]
-# Both at once: after the same number of steps the model with layer dropout is the worse one, and it is the one that can lose a layer. The other has put nearly everything into its first
-# layer: without it you are better off with counting, as in lesson 00.
+# Both at once: after the same number of steps the model with layer dropout is the worse one, and none of its layers is dear. The other depends on its first: without it you are
+# better off with counting, as in lesson 00. (Its last layers it misses so little that it stays ahead even without one of them.) Layer dropout does not make every cut
+# cheaper. It makes *any* cut bearable.
 #
 # Be honest about what that buys. At this size and after so few steps nothing is learned by heart, so there is nothing for dropout to prevent, and each step teaches
 # fewer layers. Huang et al. trained networks of more than a hundred layers for hundreds of passes over the same pictures; there it made them better *and* faster. For you, here: a cheaper step,
-# and a model from which you may cut layers afterwards (Fan et al. 2019 made that their aim). Which $p$ is best depends on depth, data and budget; measure.
+# and a model from which you may cut layers afterwards (Fan et al. 2019, [Reducing Transformer Depth on Demand](https://arxiv.org/abs/1909.11556), made that their aim). Which $p$ is best depends on depth, data and budget; measure.
 #
 # ## 9.7 Does it do anything?
 #
 # An argument that is never read raises no error. Then a whole study may be made of a number that does nothing. The names in our course come from a small public research package,
 # `g-mlp-gpt` (lesson 11 reads all of it, with thanks to its authors). Its model has an argument `prob_survival`. What would a test have to show? **Write down yours first.**
 #
-# <details><summary>One test</summary>The same input, five passes in training mode, `prob_survival=0.3`: if layers are drawn, not all five outputs are equal. With eight layers, the chance
-# that all five draws agree by accident is far below one in a million.</details>
+# <details><summary>One test</summary>The same input, five passes in training mode, `prob_survival=0.3`: if layers are drawn, not all five outputs are equal. With six layers, the chance
+# that all five draws agree by accident is about one in a hundred thousand.</details>
 
 
 # %%
@@ -389,7 +401,7 @@ else:
     assert not draws
 
 # %% [markdown]
-# One value, five times: there the number is handed on to the list of layers, which listens to another one. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
+# One value, five times: the number is handed to the list of layers at every call, but the list reads the one that it was given when it was made, and that is always 0. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
 # written to find something out, and its authors were looking elsewhere. (With `reversible=True` the package does draw layers; lessons 10 and 11 come to that.)
 #
 # **The rule to keep:** for each argument of a model that you write, one test that fails if the argument is ignored.
@@ -445,6 +457,6 @@ print("equal to yours, in training and in eval")
 # - [x] say what layer dropout gives (cheaper steps, layers that can be cut) and takes (it learns less from each step);
 # - [x] test that an argument does something.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
 # **Next:** to train a deep model, PyTorch keeps what every layer computed until the backward pass. Lesson 10 asks whether it must.

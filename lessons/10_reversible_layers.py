@@ -98,8 +98,8 @@ print(f"together: {sum(sizes) / x.nbytes:.1f}")
 # Sixteen times. The block widens to four times the channels, and both what enters the GELU and what leaves it are kept: the two fours. Three tensors in the unit
 # have twice the size of `x`. (The small ones are means and deviations of norms, and the masked $W$.)
 #
-# That was one layer. How is it for more of them, up to 32? And for a model of a middling size: once its activations, and once all the rest, weights, gradients, and the two numbers that Adam
-# remembers for each weight? (We take it that its layers keep 16 times their input, too.)
+# That was one layer. **Predict:** what do 2, 4, … 32 layers keep? And in a model of middling size (24 layers, 512 channels, 32 texts of 1,024): what is larger, the activations, or all the rest, that is weights, gradients, and the
+# two numbers that Adam remembers for each weight? (We take it that its layers keep 16 times their input, too.)
 
 # %%
 depths = (1, 2, 4, 8, 16, 32)
@@ -243,7 +243,7 @@ pairs = make_pairs(8)
 print("8 pairs keep", round(sum(kept_sizes(two_streams, x, pairs)) / x.nbytes), "sizes of x")
 
 # %% [markdown]
-# Nothing is saved yet. *We* could compute the inputs back, but PyTorch does not know that, and keeps everything as before. We have to tell it.
+# (A pair is two layers, $f$ and $g$.) Nothing is saved yet. *We* could compute the inputs back, but PyTorch does not know that, and keeps everything as before. We have to tell it.
 #
 # ## 10.4 A backward pass of your own
 #
@@ -375,7 +375,7 @@ viz.curves(
 # Flat: two tensors of the size of `x`, for one pair and for thirty-two.
 #
 # That is what lies there at the end of the *forward* pass. On the way back, each recomputed layer needs its activations for a moment. So let us watch a whole step. For the figure we
-# followed every tensor of a small model, from the first operation of the forward pass to the last of the backward pass, without weights and their gradients. **How many times the memory do plain layers need with 4 layers, and
+# followed every tensor of a small model, from the first operation of the forward pass to the last of the backward pass, without weights and their gradients. **How many times the memory of reversible layers do plain ones need, with 4 layers and
 # with 32? And where on the way is the top of each line?**
 
 # %% tags=["nbval-ignore-output"]
@@ -383,7 +383,7 @@ viz.reversible_memory()
 
 # %% [markdown]
 # The blue line is a mountain: up while the forward pass piles up activations, down while the backward pass uses them. Its top is the turning point, and each layer makes it
-# higher. The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time; there it stays, however many layers there are. (That point comes earlier on its way, because its way back is longer. The lower picture is for 10.6.)
+# higher. The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time; there it stays, however many layers there are. (That point comes earlier on its way, because its way back is longer. The lower picture shows the drift, of which 10.6 speaks.)
 #
 # Nothing is free. **Predict:** a backward pass takes about as long as two forward passes. Forgetting adds one more run of every layer. How much longer does a
 # whole training step take?
@@ -410,7 +410,7 @@ print(f"forgetting takes {forget / keep:.2f} times as long")
 assert 1 < forget / keep < 2 < keep / forward
 
 # %% [markdown]
-# By counting it is three passes against four, a third more. What you measure lies somewhere around that. This is the trade: more time, for memory that does
+# By counting it is three passes against four, a third more. Measured it is often somewhat more than that. This is the trade: more time, for memory that does
 # not grow with depth.
 #
 # ## 10.6 Rounding, there and back
@@ -515,7 +515,7 @@ assert growth["float64, louder"] > 5 * growth["float64"]
 # %% [markdown]
 # It helps very much. Two things had come together:
 #
-# - The lines *begin* higher. To a stream around 1, $g$ adds numbers more than 500 times as large, and it goes as with 0.1 + 1000 − 1000: digits get lost. Behind a norm, $g$ adds little, and fewer get lost.
+# - The lines *begin* higher. To a stream around 1, $g$ adds numbers more than 500 times as large, and it goes as with 0.1 + 1000 − 1000: digits get lost. (Why so large? $f$ is louder too, and hands $g$ more; and GEGLU multiplies two of its inputs with each other.) Behind a norm $g$ adds far less, and far fewer digits get lost.
 # - They *rise* more steeply. A steep layer answers a small error of its input by a larger one of its output, and the next layer does so again.
 #
 # The line of `float64` has the same shape, far below: all of it is rounding. On paper two streams can be undone whatever the layers do. In a computer, what they add must not be much larger than
@@ -617,10 +617,11 @@ for name, (run, layers) in ways.items():
 assert kept == [2, 2, 2]
 
 # %% [markdown]
-# (For *forget*, a pair counts as one layer.) Sixteen times less than keeping everything. It still grows with depth; but it takes the plain layers as they are, costs the same extra forward pass, and starts each layer from its true input, so there is no drift. Often that is enough. Reversing wins where even one
+# (For *forget*, a pair counts as one layer. Not in the table: the state of its dice, twice for each pair. Beside our small `x` these few kilobytes count; beside a long text
+# they are nothing.) Sixteen times less than keeping everything. It still grows with depth; but it takes the plain layers as they are, costs the same extra forward pass, sets the dice back by itself, and starts each layer from its true input, so there is no drift. Often that is enough. Reversing wins where even one
 # tensor of the size of `x` for each layer is too much: many layers, or long texts.
 #
-# And when is neither worth it? Count for two cases: the training of lesson 04, and one text of 16,384 bytes in 12 layers of 512 channels. Count also what a pair has that a plain layer has not: $g$.
+# And when is neither worth it? Count for two cases: the training of lesson 04, and one text of 16,384 bytes in 12 layers of 512 channels (with the windows of lesson 07, so that $W$ stays small). Count also what a pair has that a plain layer has not: $g$.
 
 # %%
 cases = {"lesson 04": (12, 64, 128, 4), "long text": (1, 16_384, 512, 12)}
@@ -634,7 +635,7 @@ for name, part in (("f, the gMLP block", gmlp_layer()), ("g, the feed-forward", 
     print(f"{name:20} {sum(p.numel() for p in part.parameters()):,} parameters")
 
 # %% [markdown]
-# In the first case do not bother: you would pay a third more time to save what nobody misses. In the second it may decide whether the model fits.
+# In the first case do not bother: you would pay a third more time, or a half, to save what nobody misses. In the second it may decide whether the model fits.
 #
 # And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, twice the parameters, more to compute. In the course's model `reversible=True` makes this change as
 # well. When you compare two models, say which of the two differences you measure.
@@ -665,13 +666,16 @@ for name, run in ways.items():
     torch.manual_seed(1)
     out = run(x.detach().double(), dropping)
     assert torch.equal(out, right)
-    print(f"{name:8} same outputs, same gradients; learns if x does not:", out.requires_grad)
+    print(
+        f"{name:8} same outputs, same gradients; learns although x needs no gradient:",
+        out.requires_grad,
+    )
 
 # %% [markdown]
 # Yours is equal, but where `x` needs no gradient, it would not learn: to PyTorch there is nothing that could. (In a model `x` comes from an embedding, which learns; so nobody notices.) The finished one hands every parameter to `apply` and returns its
 # gradient. It also sets back the dice of a GPU, recomputes in the number format of the first run (`autocast`, lesson 12), passes arguments by name on to `f` and `g`, and can skip whole layers as in lesson 09.
 #
-# A last proof: the training of lesson 04, once keeping and once forgetting, from the same start.
+# A last proof: a short training in the manner of lesson 04, once keeping and once forgetting, from the same start.
 
 # %% tags=["nbval-ignore-output"]
 from gmlp import LanguageModel, load_corpus, split_corpus, train
@@ -703,7 +707,7 @@ viz.curves(
 # %% [markdown]
 # You see one curve, because the other lies under it. And so short a training has not made these layers loud.
 #
-# **So, can we forget the activations?** We can: for a third more time, as long as the layers are not too loud and the dice fall the same.
+# **So, can we forget the activations?** We can: for a third to a half more time, as long as the layers are not too loud and the dice fall the same.
 #
 # ## What you can do now
 #
@@ -713,6 +717,6 @@ viz.curves(
 # - [x] name the price: one more forward pass, drift that loud layers make harmful, dice that must be set back;
 # - [x] choose: keep while memory suffices, checkpoint plain layers, reverse where depth or length is large.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
 # **Next:** you have met every part by itself. Lesson 11 puts them into one model, lets it read 16,384 bytes at once, and holds it beside the research code, with tests like yours.

@@ -75,7 +75,7 @@ viz.diagram(
 # Above the model, below the inside of one of its layers: $x$ is what enters the layer, and the last box, the residual, adds it again. (Fold and attention are there only where they are wanted.)
 #
 # One example serves the whole lesson: a model of 64 positions and four layers. Each layer has a window $w$ and a fold $e$ of its own. The list of these pairs is the model's
-# **schedule** (no relation to the learning rate's). Ours begins narrow and ends wide: windows of 4, 8, 8 and 16 positions, folded by 1, 1, 2 and 4.
+# **schedule** (no relation to the learning rate's). Ours begins narrow and ends wide: windows of 4, 8, 8 and 16 positions, folded by 1 (that is, not at all), 1, 2 and 4.
 #
 # A layer, then, from the inside out. First the unit. With a fold of $e$ it works on sequences of $L = \lceil n / e \rceil$ positions. **Predict:** which of the four
 # layers needs no windows at all?
@@ -114,7 +114,7 @@ print(my_layer(d, n, 16, 4))
 # Read it from the outside: a norm, a fold, a block, a unit without windows, and the fold's convolution at the end.
 #
 # `act` is a function that bends the gate before it multiplies $u$. The default does nothing; **tanh** squashes every number into the range from −1 to 1, so that
-# no gate can blow up what it gates. The recipe of 11.3 uses it.
+# no gate can blow up what it gates. The recipe of 11.3 uses it. (A gate that starts at 1 then starts at $\tanh 1$, three quarters: $u$ still passes, a little softer.)
 #
 # **Where does the residual go?** Outside the fold, or inside, around the block alone? Both run. Both are causal. **Predict** what becomes of a
 # signal on its way through eight folded layers, in each of the two. (The instrument is that of lesson 03: how different are the vectors of different texts?)
@@ -194,7 +194,7 @@ for reversible in (False, True):
 
 
 # %%
-def layer_facts(w, e, n, channels, careless=False):
+def layer_facts(w, e, n, channels, careless=False):  # careless: see 11.3
     """Reach, numbers in W, and multiplications by W for each token."""
     length = math.ceil(n / e)
     whole = w >= length
@@ -271,7 +271,7 @@ kinds = sorted(set(recipe))
 facts = {kind: layer_facts(*kind, long, mixed) for kind in kinds}
 print("   w  e      L   reach  numbers in W  multiplications a token")
 for (w, e), (reach, numbers, products) in facts.items():
-    print(f"{w:4} {e:2} {long // e:6} {reach:7,} {numbers:13,} {products:16,.0f}")
+    print(f"{w:4} {e:2} {long // e:6} {reach:7,} {numbers:13,} {products:23,.0f}")
 print("most numbers:", max(kinds, key=lambda kind: facts[kind][1]), end="; ")
 print("most multiplications:", max(kinds, key=lambda kind: facts[kind][2]))
 
@@ -286,7 +286,8 @@ viz.bars(
 
 # %% [markdown]
 # Two winners, and neither is the layer with the largest numbers in its name. Folded by 8, a sequence has only 2,048 positions; a window of 8,192 over it is no window,
-# and (8192, 8), which reaches everything, is cheaper than (2048, 2) in both columns. In the narrow layers $W$ is not even the larger part of the work. What costs is not $w$ but what is left to read after the fold.
+# and (8192, 8), which reaches everything, is cheaper than (2048, 2) in both columns. In the narrow layers $W$ is not even the larger part of the work. What costs is not the number $w$ but what a position really reads, and with one window
+# for all that is on average half of $L$, which each fold makes smaller.
 #
 # A careless version does not see that. It hears "8192" and makes a matrix of 8,192 rows and 16,384 columns. On our small model, with a window of 64 over sequences of 16:
 
@@ -323,7 +324,8 @@ assert numbers["careful"] < numbers["careless"] / 5
 # ## 11.4 Sixteen thousand bytes at once
 #
 # So let us train it, here. How much memory will it take? Four bytes for each parameter and four for its gradient are certain. AdamW (lesson 04) would remember
-# two more numbers for each parameter. We shall take only a step or two, so we do without: **plain gradient descent** moves every weight against its gradient and remembers nothing.
+# two more numbers for each parameter. We shall take only a step or two, so we do without: **plain gradient descent** moves every weight against its gradient and remembers nothing. (Nor does it
+# rescale, so its rate is of another size: 1.0, for a gradient that is clipped to length 1.)
 
 # %%
 recipe_model = {
@@ -383,8 +385,9 @@ with torch.no_grad():
     inputs, targets = sample_batch(valid_text, 1, long, seed=0)
     examined = bits_per_byte(big(inputs), targets).item()
 alone = count_bits(train_text, valid_text, 0)
-print(f"before {losses[0]:.1f}, after two steps {examined:.1f} bits per byte on new text")
-print(f"for comparison, counting single bytes (lesson 00): {alone:.1f}")
+print(f"first batch, before any step: {losses[0]:.1f} bits per byte")
+print(f"new text, after two steps:    {examined:.1f}")
+print(f"counting single bytes (00):   {alone:.1f}")
 
 # %%
 assert losses[0] > 7 and losses[1] < losses[0] - 0.3 and alone < examined < losses[0] - 1
@@ -504,7 +507,8 @@ def same_logits():
 # %% [markdown]
 # Windows, folds, heads, two streams: the same numbers. Now the tests, one after the other.
 #
-# **Eyes first.** This line of the original makes the unit of a block, and below it stands what the unit takes. Read both, slowly. **What is wrong?**
+# **Eyes first.** This line of the original makes the unit of a block, and below it stands what block and unit take.
+# (`init_eps` is the size of the first random numbers in $W$.) Read slowly. **What is wrong?**
 
 
 # %%
@@ -514,7 +518,9 @@ def two_lines():
 
     lines = inspect.getsource(source.gMLPBlock.__init__).splitlines()
     print(*(line.strip() for line in lines if "SGU_klass(" in line))
-    print("CausalSGU takes", *inspect.signature(source.CausalSGU).parameters)
+    block = inspect.signature(source.gMLPBlock.__init__).parameters.values()
+    print("gMLPBlock takes", *(str(given) for given in list(block)[1:]), sep="  ")
+    print("CausalSGU takes", *inspect.signature(source.CausalSGU).parameters, sep="  ")
 
 
 # %% [markdown]
@@ -542,10 +548,10 @@ def test_a_new_model_listens():
 
 
 # %% [markdown]
-# **Difference 1.** Nobody hears anybody: every $W$ is exactly 0. The third argument, `causal`, is `False` and lands where `init_eps` stands; and a range of ±0 has one number in it. Training can still begin, since the gradient of $W$ is not zero.
+# **Difference 1.** Nobody hears anybody: every $W$ is exactly 0. The third argument, `causal`, lands where `init_eps` stands. It is `False`, which counts as 0 (the mask does not depend on it), and a range of ±0 has one number in it. Training can still begin, since the gradient of $W$ is not zero.
 # But see what it does to our instrument. The last line is the leaky model of 11.5 with such a $W$: its mask is still missing, and now the test passes. That is why `wake` comes first.
 #
-# Next, lesson 09. You saw there that `prob_survival` does nothing in the sequential model. In the reversible one it does. But what happens when all layers
+# Next, lesson 09. You saw there that `prob_survival` does nothing in the original's sequential model. In its reversible one it works. But what happens when all layers
 # are to be dropped? **Predict** what the two lines will show: 300 draws from five layers, with a chance of survival of one in a thousand.
 
 
@@ -592,7 +598,7 @@ def test_attention_in_windows():
 
 
 # %% [markdown]
-# **Difference 3**, twice. The values get no gradient, because they are never used: a small function that joins the windows closes over `k`, and hands out keys where values were asked for. Nothing
+# **Difference 3**, twice. The values get no gradient, because they are never used: a small function that joins the windows never uses its own argument but the outer `k`, and hands out keys where values were asked for. Nothing
 # breaks: a key is a vector of the right size, too. And the first position keeps one fifth for itself: four zeros of padding stand before the first window, no mask hides them, and each gets as
 # much as the one real byte.
 #
@@ -690,10 +696,10 @@ for wrong in ({"heads": 3}, {"window": ((0, 1),) * 4}, {"prob_survival": 0}):
 # - [x] test a whole model: causal, any length, cached, with weights that are awake;
 # - [x] read research code with tests: first the control, then one law after the other; and with thanks.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
-# **Play:** write a schedule of your own for 64 positions in which every position hears everything after *three* layers, with as few numbers in $W$ as
-# you can. `viz.receptive_field` is the judge.
+# **Play:** write a schedule of your own for 64 positions, with folds of at most 4, in which every position hears everything after *three* layers, with as few numbers
+# in $W$ as you can. `viz.receptive_field` is the judge. (Why the limit? Try `((1, 64),) * 3`, and say who does the listening there.)
 #
 # **Next:** two steps are a proof, not a training. [Lesson 12](12_scaling_up.ipynb) takes the same script to real hardware: half the bits for a number, several processes, a
 # compiler, and asks after each whether it still computes the same.

@@ -45,7 +45,7 @@ torch.set_num_threads(1)
 #
 # This lesson has one small run: two layers, 64 channels, 60 batches of 12 windows. We shall run it in pieces, in two processes, killed and
 # resumed, and with half the bits. **A change of machinery must not change what is learned**: each time, the loss has to come out as it did the
-# first time. Here is that first time, in the way of lesson 04, and a measure for all that follow: the largest distance, over its six validations.
+# first time, up to rounding (which is coarser with half the bits). Here is that first time, in the way of lesson 04, and a measure for all that follow: the largest distance, over its six validations.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -146,7 +146,7 @@ for kind, peak in ((torch.optim.SGD, 1.0), (torch.optim.AdamW, 4e-3)):
     for name, share in (("divided", 1 / 4), ("forgotten", 1)):
         losses = run(kind, peak, share)
         end[kind.__name__, name] = losses[-1]
-        print(f"{kind.__name__:5} {name:9}", *(f"{loss:8.3f}" for loss in losses[9::10]))
+        print(f"{kind.__name__:5} {name:9}", *(f"{loss:10.3f}" for loss in losses[9::10]))
 assert not end["SGD", "forgotten"] < end["SGD", "divided"] + 1  # NaN, or far worse
 assert abs(end["AdamW", "forgotten"] - end["AdamW", "divided"]) < 0.01
 
@@ -256,7 +256,8 @@ child |= {"capture_output": True, "text": True, "timeout": 110}
 began = time.perf_counter()
 done = subprocess.run([sys.executable, *command("two", torchrun)], check=False, **child)
 assert done.returncode == 0, done.stderr
-print(f"{time.perf_counter() - began:.0f} seconds, most of them to start Python and PyTorch")
+print(f"two processes, starting included: {time.perf_counter() - began:.0f} seconds")
+print(f"the first run, here in the notebook: {runs['as ever'][-1].cpu_seconds:.0f} CPU seconds")
 print(done.stdout.splitlines()[-2])
 
 # %% [markdown]
@@ -333,7 +334,8 @@ viz.curves(
 )
 
 # %% [markdown]
-# Four names, one line. This is how such a picture has to look. (Two processes wrote the log of the killed run, and each validation stands there once.)
+# Four names, one line. This is how such a picture has to look. (The log had two validations when we killed the run, and still it may go on from the first of them: the line is written before the
+# checkpoint. Then the second start takes that line back and makes it again. What counts is the checkpoint, not the log.)
 #
 # You know all that makes it possible: the checkpoint holds weights, optimizer and step; it is written under another name first, so a kill while writing leaves the old one; and the batch of a step
 # depends on the number of the step alone.
@@ -381,10 +383,10 @@ def moved(model, peak=1e-4):
 share = {"float32": moved(make()), "bfloat16": moved(make().bfloat16())}
 assert share["float32"] > 0.99 and share["bfloat16"] < 0.5
 for name, s in share.items():
-    print(f"weights in {name:8}: {'nearly all' if s > 0.99 else 'fewer than half'} of them moved")
+    print(f"weights in {name:8}: {s:4.0%} of them moved")
 tenth = moved(make().bfloat16(), peak=1e-5)
 assert tenth < share["bfloat16"] / 2
-print("with a tenth of the rate: fewer than half of those")
+print(f"with a tenth of the rate: {tenth:.0%}")
 
 # %% [markdown]
 # Each wanted to move by about the rate, 0.0001. In bfloat16 the next number is often so far away that the sum is rounded back to where it was. And a smaller rate, such as the schedule
@@ -466,8 +468,8 @@ def product(t, d=2048, size=4):
 
 
 def gating(t, d=2048, size=4):
-    """u * v, each (t, 4d): one multiplication a number; read u, read v, write."""
-    return t * 4 * d, size * 3 * t * 4 * d
+    """u * v, each (t, 2d): one multiplication a number; read u, read v, write."""
+    return t * 2 * d, size * 3 * t * 2 * d
 
 
 pieces = {"product, 256 tokens": product(256), "product, 1 token": product(1)}
@@ -507,17 +509,19 @@ print(f"to be busy, this core wants {peak_flops / peak_bytes:.1f} FLOPs for each
 # So an operation of intensity $I$ can reach at most $\min(peak,\ I \cdot bandwidth)$. Drawn over $I$, this is a roof: it climbs as long as memory sets the limit, and is flat where arithmetic
 # does. The picture is called the **roofline** (Williams, Waterman and Patterson, 2009). Its corner is the number that you just saw.
 #
-# **Predict**, with the two tables: which of the three pieces are bound by memory? Then measure.
+# **Predict**, with the last column of the table and that number: which of the three pieces are bound by memory? Then measure.
 
 # %% tags=["nbval-ignore-output"]
 from gmlp.viz.plots import COLOURS, STYLE
 
 wide = torch.randn(2048, 4 * 2048)
-many, one, u, v, out = (torch.randn(t, k) for t, k in ((256, 2048), (1, 2048), *[(256, 8192)] * 3))
+many, one = torch.randn(256, 2048), torch.randn(1, 2048)
+u, v, gated = torch.randn(3, 256, 2 * 2048)
+out = torch.empty(256, 4 * 2048)
 took = {
     "product, 256 tokens": seconds(lambda: torch.mm(many, wide, out=out), rounds=3),
     "product, 1 token": seconds(lambda: torch.mm(one, wide, out=out[:1])),
-    "u * v, 256 tokens": seconds(lambda: torch.mul(u, v, out=out)),
+    "u * v, 256 tokens": seconds(lambda: torch.mul(u, v, out=gated)),
 }
 with plt.rc_context(STYLE):
     figure, axes = plt.subplots(figsize=(7, 3.6))
@@ -541,11 +545,11 @@ assert alone > 1.5
 
 # %% [markdown]
 # The gating and the single token lie by the slope: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (A point may come out a little above the roof: measurements
-# scatter, and some numbers may still lie in the **cache**, a small, fast memory inside the processor, which our roof leaves out.)
+# scatter, and some numbers may still lie in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out.)
 #
 # And the last line is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
 #
-# Below, move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Two GPUs are there as well, by their makers' data sheets and with bfloat16; we measured neither. **How many
+# Below (solid: the product, dashed: $u v$), move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Two GPUs are there as well, by their maker's data sheets and with bfloat16; we measured neither. **How many
 # tokens at once does the H100 need until memory no longer sets the limit? And your processor?**
 
 # %% tags=["nbval-ignore-output"]
@@ -608,12 +612,13 @@ else:
         print(f"paid for after {first_call / (plain - later):,.0f} calls")
 
 # %% [markdown]
-# What it gains depends on your machine. (It may be more than the count says: one loop also need not make room for the large tensors in between.) It cannot speed up a large product that
+# What it gains depends on your machine. (It may be more than the count says, which leaves out that plain PyTorch must make room for two large tensors at every call. How much that explains, we did not measure.) It cannot speed up a large product that
 # arithmetic bounds already, and a run of seconds is over before it has paid. For a run of hours try `train(…, compile=True)`.
 #
 # ## 12.9 If you have a GPU
 #
-# Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. **Predict:** is a GPU faster on our small run?
+# Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run a GPU gains little or nothing:
+# each operation is over before the next one has been asked for. It needs a larger model.
 #
 # One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits. (No GPU was at hand when this chapter was written, so there are no figures
 # of ours here. On yours, the first cell shows our run, the second the tokens a second of a larger model in both precisions.)
@@ -696,7 +701,7 @@ print("gradients and weights equal to yours, after a step in four parts")
 # - [x] count FLOPs and bytes, draw the roof, and say what memory bounds: gating, and writing one token at a time;
 # - [x] say what `torch.compile` saves, trips to memory, and after how many calls that has paid.
 #
-# **Practise:** the exercises of this lesson.
+# **Practise:** change one number of this chapter, predict what follows, and run it again.
 #
-# **Next:** the machinery may grow, and it changes nothing of what is learned. So what *is* learned, and is it any good? In lesson 13 you find out, with an experiment of your own, several seeds, and error
+# **Next:** the machinery may grow, and what is learned stays what it was. So what *is* learned, and is it any good? In lesson 13 you find out, with an experiment of your own, several seeds, and error
 # bars.

@@ -30,9 +30,11 @@ def test_the_slower_of_two_sets_the_limit(flops, bandwidth, dim, itemsize):
         assert figure.text("limit", state) == ("memory" if move > compute else "arithmetic")
         assert figure.text("reached", state) == percent(share)
         assert figure.text("each", state) == time(max(compute, move) / tokens)
-        said = float(figure.text("intensity", state))
+        said = float(figure.text("intensity", state).replace("−", "-"))
         assert said == pytest.approx(operations / (numbers * itemsize), abs=0.051)
-    assert float(figure.text("ridge")) == pytest.approx(flops / bandwidth, rel=5e-3)
+    assert float(figure.text("ridge").replace("−", "-")) == pytest.approx(
+        flops / bandwidth, rel=5e-3
+    )
     alone = min(1.0, bandwidth / (3 * itemsize) / flops)
     assert 1 / step <= gating.value(int(gating.codes[0, 0])) / alone <= step
 

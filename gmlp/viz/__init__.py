@@ -5,6 +5,7 @@ from gmlp.viz.causal_masking import causal_probe, jacobian
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.full_model import receptive_field, receptive_fields
 from gmlp.viz.generation import generation
+from gmlp.viz.layer_dropout import survivors
 from gmlp.viz.local_windows import local_windows
 from gmlp.viz.plots import bars, curves, diagram, matrices, show
 from gmlp.viz.residual_blocks import gradient_by_depth, residual_blocks_diagram
@@ -38,5 +39,6 @@ __all__ = [
     "sgu_row",
     "show",
     "spatial_gating_diagram",
+    "survivors",
     "training_weights",
 ]

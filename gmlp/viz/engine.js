@@ -119,7 +119,8 @@ async (host, spec) => {
         const count = size(p.a, p.x), words = p.text ? spec.texts[p.text].values : [""];
         const least = 8 + 8 * words.reduce((most, word) => Math.max(most, word.length), 1);
         const cell = Math.max(least, Math.min(30, Math.floor((width - 6) / count)));
-        const each = Math.min(count, Math.floor((width - 6) / cell));
+        let each = Math.min(count, Math.floor((width - 6) / cell));
+        if (each < count && each > 8) each -= each % 8; // lines that are easy to count
         return { count, cell, each, line: 28, height: Math.ceil(count / each) * 28 + 2 };
       },
       hit(l, x, y) {
@@ -178,7 +179,10 @@ async (host, spec) => {
         pen.strokeStyle = faint;
         pen.textAlign = "right";
         for (const c of [a.log ? 2 : 1, 128, 255]) {
-          pen.fillText(number(value(a, c)), l.left - 6, y(c) + 4);
+          // As many digits as tell the marks of the axis apart.
+          const digits = Math.max(0, 1 - Math.floor(Math.log10(a.high - a.low)));
+          const mark = a.log ? number(value(a, c)) : value(a, c).toFixed(Math.min(digits, 6));
+          pen.fillText(mark.replace("-", "−"), l.left - 6, y(c) + 4);
           pen.beginPath();
           pen.moveTo(l.left, y(c));
           pen.lineTo(l.width - 10, y(c));
@@ -186,7 +190,10 @@ async (host, spec) => {
         }
         pen.textAlign = "center";
         const labels = p.ticks ?? variables[p.x]?.labels;
-        ticks(pen, l.count, (k) => pen.fillText(labels?.[k] ?? k, x(k), 167));
+        ticks(pen, l.count, (k) => {
+          const words = labels?.[k] ?? k, half = pen.measureText(words).width / 2;
+          pen.fillText(words, Math.min(x(k), l.width - half), 167);
+        });
         pen.fillText(p.xlabel ?? "", (l.left + l.width) / 2, 184);
         p.lines.forEach((name, k) => {
           const line = spec.arrays[name];

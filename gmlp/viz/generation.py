@@ -122,7 +122,7 @@ def generation(
             "strip",
             "the row of W that listened",
             array="row",
-            caption="Purple above 0, orange below; the same for every text.",
+            caption="Purple above 0, orange below, grey: not read yet. The same for every text.",
             alt="the row of W at the last position that was read",
             **strip,
         ),
