@@ -413,7 +413,7 @@ def test_a_figure_lives_without_a_network(browser, files, name):
             for (const canvas of document.querySelectorAll("canvas")) {
                 const box = canvas.getBoundingClientRect();
                 for (let k = 1; k < 20; k++) {
-                    const x = box.x + box.width * k / 20, y = box.y + box.height / 2;
+                    const x = box.x + box.width * k / 20, y = box.y + box.height * k / 20;
                     const at = {clientX: x, clientY: y}, start = performance.now();
                     canvas.dispatchEvent(new PointerEvent("pointermove", at));
                     times.push(performance.now() - start);

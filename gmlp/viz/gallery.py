@@ -10,16 +10,21 @@ from gmlp.corpus import load_corpus, split_corpus
 from gmlp.full_model import gMLPGPT
 from gmlp.residual_blocks import PreNorm, Residual, gMLPBlock
 from gmlp.spatial_gating import SpatialGatingUnit
+from gmlp.tasks import recall_batch
 from gmlp.training import LanguageModel, load_tiny, train
 from gmlp.viz.axial_folding import axial_folding
+from gmlp.viz.capstone import seeds
 from gmlp.viz.causal_masking import causal_probe, jacobian
 from gmlp.viz.figure import Figure
 from gmlp.viz.full_model import receptive_field, receptive_fields
 from gmlp.viz.generation import generation
+from gmlp.viz.layer_dropout import survivors
 from gmlp.viz.local_windows import local_windows
 from gmlp.viz.residual_blocks import gradient_by_depth
 from gmlp.viz.reversible_layers import reversible_memory
+from gmlp.viz.scaling_up import roofline
 from gmlp.viz.spatial_gating import sgu_row
+from gmlp.viz.tiny_attention import attention_rows
 from gmlp.viz.training import filters, training_weights
 
 TEXT = b"A model that writes may not look ahead."
@@ -55,6 +60,24 @@ def _sgu_row() -> Figure:
     unit = CausalSGU(8, 8)
     nn.init.normal_(unit.weight, std=0.5)
     return sgu_row(unit, torch.randn(8, 8))
+
+
+def _attention_rows() -> Figure:
+    torch.manual_seed(0)
+    model = gMLPGPT(num_tokens=16, dim=32, depth=2, seq_len=25, attn_dim=16)
+    tokens, _ = recall_batch(3, keys=8, values=8, pairs=13, seed=0)
+    return attention_rows(model, tokens, list("abcdefgh12345678"))
+
+
+def _seeds() -> Figure:
+    """Three made-up models, of which two lie close together."""
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(5, generator=generator) * 0.02
+    results = {
+        name: (mean + common + 0.01 * torch.randn(5, generator=generator)).tolist()
+        for name, mean in (("A", 2.17), ("B", 2.19), ("C", 2.25))
+    }
+    return seeds(results)
 
 
 def _gradient_by_depth() -> Figure:
@@ -104,6 +127,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "reversible_memory": reversible_memory,
     "receptive_field": _receptive_field,
     "receptive_fields": receptive_fields,
+    "attention_rows": _attention_rows,
+    "survivors": survivors,
+    "roofline": lambda: roofline(1e11, 2e10),
+    "seeds": _seeds,
 }
 
 
