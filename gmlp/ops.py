@@ -115,9 +115,9 @@ class _CausalMix(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(v, weight)
         b, n, _ = v.shape
         v = rearrange(v, "b n (h c) -> h n (b c)", h=len(weight))
+        ctx.save_for_backward(v, weight)
         out = v.new_empty(v.shape)
         for k, head in enumerate(weight):
             lower(head[:n, :n], v[k], bias[k, :n], out[k])
@@ -126,10 +126,10 @@ class _CausalMix(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        v, weight = ctx.saved_tensors
-        b, n, _ = v.shape
+        v, weight = ctx.saved_tensors  # v by heads
+        b, n, _ = grad.shape
         dbias = head_sum(grad.sum(0), weight)
-        v, grad = (rearrange(t, "b n (h c) -> h n (b c)", h=len(weight)) for t in (v, grad))
+        grad = rearrange(grad, "b n (h c) -> h n (b c)", h=len(weight))
         dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
         for k, head in enumerate(weight):
             lower_transposed(head[:n, :n], grad[k], dv[k])
@@ -147,8 +147,8 @@ class _LocalMix(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(v, weight)
         v, join = by_window(v, weight)
+        ctx.save_for_backward(v, weight)
         out = v.new_empty(v.shape)
         for head, v_h, bias_h, out_h in zip(weight, v, bias, out, strict=True):
             before, own = head.chunk(2, dim=-1)
@@ -165,10 +165,10 @@ class _LocalMix(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        v, weight = ctx.saved_tensors
+        v, weight = ctx.saved_tensors  # v by windows
         w = weight.shape[1]
         dbias = head_sum(grad.unflatten(1, (-1, w)).sum((0, 1)), weight)
-        (v, join), (grad, _) = by_window(v, weight), by_window(grad, weight)
+        grad, join = by_window(grad, weight)
         dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
         for head, v_h, grad_h, dv_h, dhead in zip(weight, v, grad, dv, dweight, strict=True):
             (before, own), (dbefore, down) = head.chunk(2, dim=-1), dhead.chunk(2, dim=-1)
