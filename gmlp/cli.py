@@ -1,10 +1,11 @@
-"""The commands ``gmlp train`` and ``gmlp generate``."""
+"""The commands ``gmlp …``: train and write, figures, and a learner's exercises."""
 
 import argparse
 import codecs
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shlex
 import sys
@@ -43,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     try:
-        arguments.run(arguments)
-        return 0
+        return arguments.run(arguments) or 0
     except KeyboardInterrupt as stopped:
         return complain(f"{stopped or 'stopped'}; the same command goes on from there", 130)
     except FloatingPointError as error:
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gmlp {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], about: str) -> Parser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], about: str) -> Parser:
         added = commands.add_parser(
             name,
             help=about,
@@ -162,6 +162,26 @@ def parser() -> argparse.ArgumentParser:
     add = command("figures", run_figures, about).add_argument
     add("--out", required=True, type=Path, metavar="FOLDER", help="where NAME.html are written")
     add("--only", metavar="NAME,…", help="these figures")
+
+    about = "Check all exercises of a notebook. Exit code 0: all right; 1: not yet."
+    add = command("check", run_check, about).add_argument
+    add("notebook", type=Path, metavar="NOTEBOOK", help="such as work/exercises/02_….ipynb")
+    add("--seconds", type=float, default=60.0, help="a cell that takes longer is stopped")
+
+    about = "Show which exercises of the course are done."
+    add = command("progress", run_progress, about).add_argument
+    add("--json", action="store_true", help="for programs")
+
+    about = "Bring a fresh notebook back into work/; the old one is kept under another name."
+    add = command("reset", run_reset, about).add_argument
+    add("lesson", metavar="NN", help="number or name of the lesson")
+    add("--chapter", action="store_true", help="its chapter, not its exercises")
+
+    about = "Prove the exercises: every stub, solution, known mistake and alternative."
+    add = command("verify", run_verify, about).add_argument
+    add("lessons", nargs="*", metavar="NN", help="these lessons; none means all")
+    add("--seeds", type=int, default=1, help="how many different draws of inputs")
+    add("--json", action="store_true", help="for programs")
     return top
 
 
@@ -387,3 +407,97 @@ def run_figures(arguments: argparse.Namespace) -> None:
         path = arguments.out / f"{name}.html"
         FIGURES[name]().save(path)
         print(path, flush=True)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    from gmlp.checks.notebook import check_notebook
+
+    if not arguments.seconds > 0:
+        raise ValueError(f"--seconds must be more than 0; got {arguments.seconds:g}")
+    verdicts = []
+    for verdict in check_notebook(arguments.notebook, arguments.seconds):
+        verdicts.append(verdict)
+        print(verdict.text, flush=True)
+    checked = [verdict for verdict in verdicts if verdict.name]
+    right = sum(verdict.right for verdict in checked)
+    print(f"{right} of {len(checked)} right")
+    return 0 if right == len(verdicts) else 1
+
+
+def run_progress(arguments: argparse.Namespace) -> None:
+    from gmlp.checks import progress
+
+    kept, trouble = progress.read()
+    if arguments.json:
+        print(json.dumps({"exercises": kept}, indent=1))
+    else:
+        print(progress.table(lessons(), kept))
+    if trouble:
+        print(trouble, file=sys.stderr)
+
+
+def lessons() -> dict[str, list[str]]:
+    """The names of each lesson's exercises."""
+    from gmlp.checks.core import registry
+
+    found: dict[str, list[str]] = {}
+    for name, entry in registry().items():
+        found.setdefault(entry.exercise.lesson, []).append(name)
+    return found
+
+
+def lesson_called(word: str, names: Sequence[str]) -> str:
+    """The lesson of a number, ``07`` or ``7``, or of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name in names:
+        if word == name or word == name[3:] or (word.isdigit() and word.zfill(2) == name[:2]):
+            return name
+    raise ValueError(f"no lesson is called {word!r}; there are {', '.join(names)}")
+
+
+def run_reset(arguments: argparse.Namespace) -> None:
+    from gmlp.checks.notebook import fresh_copy
+    from gmlp.checks.verify import course_folder
+
+    root = course_folder()
+    folder = "chapters" if arguments.chapter else "exercises"
+    names = sorted(path.stem for path in (root / folder).glob("*.ipynb"))
+    target, kept = fresh_copy(root, folder, lesson_called(arguments.lesson, names))
+    print(f"{target} is as it was in the beginning.")
+    if kept is not None:
+        print(f"Yours is kept: {kept}")
+    print("What you have solved still counts: gmlp progress")
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
+    from gmlp.checks.verify import course_folder, verify
+
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
+    chosen = [lesson_called(word, list(lessons())) for word in arguments.lessons]
+    with tqdm(unit=" answers", disable=arguments.json, file=sys.stderr) as bar:
+        found = verify(
+            course_folder(),
+            range(arguments.seeds),
+            chosen,
+            on_trial=lambda trial: (bar.update(), bar.set_postfix_str(trial.exercise)),
+        )
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for trial in found["failures"]:
+            line = (
+                "{exercise}, {kind} {what!r}, seed {seed}: judged rightly {caught}, named {named}"
+            )
+            print(line.format(**trial))
+        print(f"{found['exercises']} exercises, {found['code']} of them code")
+        for kind in ("stub", "solution", "alternative", "misconception"):
+            line = "{trials:5} answers, {caught:.1%} judged and {named:.1%} named rightly"
+            print(f"{kind:13}", line.format(**found[kind]))
+        print(f"in {found['seconds']} s")
+    return 1 if found["failures"] else 0

@@ -50,14 +50,14 @@ check(geglu)
 
 
 # %%
-def found_step(x: Tensor, norm: Layer, f: Layer) -> Tensor:
+def found_residual_step(x: Tensor, norm: Layer, f: Layer) -> Tensor:
     """A residual step around f, as it was found."""
     return norm(x + f(x))
 
 
 x = torch.tensor([[[3.0, 1.0, -1.0, -3.0]]])  # (b, n, c)
 norm = nn.LayerNorm(4, elementwise_affine=False)
-found_step(x, norm, torch.zeros_like)
+found_residual_step(x, norm, torch.zeros_like)
 
 # %% [markdown]
 # It does not: already the first step loses the size of `x` for good. Find out why, and write the step as

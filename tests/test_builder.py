@@ -259,7 +259,7 @@ def test_nbgrader_generate_assignment_gives_the_same_bytes(
     from nbgrader.coursedir import CourseDirectory
     from traitlets.config import Config
 
-    build.build(course, run=False)
+    build.build(course, run=())
     source = tmp_path / "class/source/lesson"
     source.mkdir(parents=True)
     shutil.copy(course / "solutions/07_windows.ipynb", source)
@@ -341,7 +341,7 @@ def test_a_bad_source_is_refused_by_file_and_cell(
 ) -> None:
     edit(course, f"lessons/{file}", old, new)
     with pytest.raises(build.BuildError, match=f"(?s)^lessons/{file}: .*{message}"):
-        build.build(course, run=False)
+        build.build(course, run=())
     assert snapshot(course) == {}
 
 
@@ -395,10 +395,10 @@ def test_building_twice_gives_the_same_bytes_and_passes_the_check(course: Path) 
 
     # A word of prose changes no output: they stay. A changed cell and all after it lose theirs.
     edit(course, "lessons/07_windows.py", "A remark.", "Another remark.")
-    build.build(course, run=False)
+    build.build(course, run=())
     assert build.check(course) == []
     edit(course, "lessons/07_windows.py", "x + 1", "x + 2")
-    build.build(course, run=False)
+    build.build(course, run=())
     assert [
         cell.execution_count for cell in read(course, "chapters/07_windows.ipynb").cells[1:4]
     ] == [
@@ -482,7 +482,7 @@ def test_widgets_leave_no_dead_state(course):
 def test_a_cell_that_fails_stops_the_build_and_changes_no_notebook(
     course: Path, code: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build.build(course, run=False)
+    build.build(course, run=())
     old = snapshot(course)
     edit(course, "lessons/07_windows.py", "# %%\nx + 1", f"# %%{code}")
     edit(course, "lessons/07_windows.py", "A remark.", "A remark that must not be written.")
@@ -504,7 +504,7 @@ def test_a_cell_that_takes_too_long_stops_the_build(
 
 
 def test_a_failing_solution_leaves_its_chapter_too(course: Path) -> None:
-    build.build(course, run=False)
+    build.build(course, run=())
     old = snapshot(course)
     edit(course, "lessons/07_windows_exercises.py", "guess = 42", "guess = unknown")
     with pytest.raises(build.BuildError, match=r"(?s)_exercises.py, line 25: .*NameError"):
@@ -514,7 +514,7 @@ def test_a_failing_solution_leaves_its_chapter_too(course: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_control_c_leaves_the_notebooks_and_no_kernel(course: Path) -> None:
-    build.build(course, run=False)
+    build.build(course, run=())
     old = snapshot(course)
     pid_file = course / "pid"
     edit(
@@ -566,7 +566,7 @@ def test_on_a_terminal_progress_is_one_line_redrawn(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def built(course: Path) -> Path:
     """The course with notebooks as if executed: counts, no outputs."""
-    build.build(course, run=False)
+    build.build(course, run=())
     for folder in ("chapters", "solutions"):
         path = course / folder / "07_windows.ipynb"
         notebook = nbformat.read(path, as_version=4)
@@ -656,7 +656,7 @@ def test_a_lesson_takes_a_tenth_of_a_second(course: Path) -> None:
     times = []
     for _ in range(6):
         start = time.process_time()
-        build.build(course, run=False)
+        build.build(course, run=())
         times.append(time.process_time() - start)
     assert statistics.median(times[1:]) < 0.3  # seen: 0.08; three times that for a busy machine
 

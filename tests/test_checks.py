@@ -36,14 +36,7 @@ each_misconception = pytest.mark.parametrize(
 )
 
 
-def handed_in(code: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The code under the name of an exercise, as a learner would define it."""
-
-    def answer(*arguments: Any) -> Any:
-        return code(*arguments)
-
-    answer.__name__ = name
-    return answer
+handed_in = machinery.named  # code under the name of an exercise, as a learner would define it
 
 
 def cells(name: str, *, solved: bool) -> dict[str, Any]:
@@ -64,9 +57,13 @@ def cells(name: str, *, solved: bool) -> dict[str, Any]:
 @each_exercise
 def test_the_notebook_has_the_exercise_and_its_check(name: str) -> None:
     source = (LESSONS / f"{EXERCISES[name].lesson}_exercises.py").read_text(encoding="utf-8")
-    assert re.search(rf"^def {name}\(", source, re.MULTILINE)
+    assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE)
     assert f"\n# %%\ncheck({name})\n" in source
     assert f"hint({name})" in source
+    (card,) = re.findall(rf"# ## \d\.(?:(?!\n# ## ).)*?\ncheck\({name}\)\n", source, re.DOTALL)
+    dots, minutes, kind = re.search(r"# (●+○*) · (\d+) minutes · (\w+)", card).groups()
+    assert (len(dots), kind) == (3, EXERCISES[name].kind)
+    assert int(minutes) <= 40
 
 
 @each_exercise
@@ -81,13 +78,15 @@ def test_the_notebooks_solution_is_right(name: str) -> None:
     assert [check(answer, seed=seed).state for seed in SEEDS] == ["right"] * len(SEEDS)
 
 
-@pytest.mark.parametrize("name", [name for name in EXERCISES if EXERCISES[name].stub])
+@pytest.mark.parametrize("name", [name for name in EXERCISES if EXERCISES[name].kind == "debug"])
 def test_the_code_given_to_debug_is_not_attempted_but_code_like_it_is_wrong(name: str) -> None:
-    given = cells(name, solved=True)["found_step"]
+    given = cells(name, solved=True)[f"found_{name}"]
     given.__name__ = name
     assert check(given).state == "not attempted"
     result = check(handed_in(given, name))
-    assert (result.state, result.diagnosis) == ("wrong", "norm after the sum")
+    known = [misconception.name for misconception in EXERCISES[name].misconceptions]
+    assert result.state == "wrong"
+    assert result.diagnosis in known
 
 
 # Every verdict
@@ -97,7 +96,7 @@ def test_the_code_given_to_debug_is_not_attempted_but_code_like_it_is_wrong(name
 @pytest.mark.parametrize("seed", SEEDS)
 def test_solution_and_alternatives_are_right(name: str, seed: int) -> None:
     exercise = EXERCISES[name]
-    assert len(exercise.alternatives) >= 2
+    assert len(exercise.alternatives) >= 2 or exercise.kind == "predict"
     for code in (exercise.solution, *exercise.alternatives):
         result = check(handed_in(code, name), seed=seed)
         assert (result.state, result.diagnosis) == ("right", None), result
@@ -171,6 +170,26 @@ ODD = {
         "(n)",
     ),
     "view": (lambda w: w.tril().view_as(w), "right", None, "agree"),
+    "two mistakes": (lambda w: 2 * w.triu(1), "wrong", "values", "wrong entries"),
+    "prints": (
+        lambda w: print("noise " * 999) or w.triu(2),
+        "wrong",
+        "values",
+        "It printed: noise",
+    ),
+    "exits": (lambda w: exit(), "raised", "SystemExit", "SystemExit"),
+    "float32": (
+        lambda w: torch.zeros(w.shape) + w.tril().float(),
+        "right",
+        None,
+        "torch.zeros_like(x)",
+    ),
+    "on the CPU": (
+        lambda w: w * (torch.arange(w.shape[-1])[:, None] >= torch.arange(w.shape[-1])),
+        "right",
+        None,
+        "device=x.device",
+    ),
 }
 
 
@@ -236,6 +255,200 @@ def test_an_unknown_mistake_in_leaks_is_told_the_model_that_it_got_wrong() -> No
     assert "a model in which a position reads only itself" in repr(result)
 
 
+# What an exercise may ask for. These are made up for the tests.
+
+
+def made_up(**parts: Any) -> machinery.Exercise:
+    given = {
+        "name": "made_up",
+        "lesson": "00_welcome",
+        "axes": "",
+        "draw": lambda rng: (rng.normal(2, 5, 3),),
+        "misconceptions": (),
+        "alternatives": (),
+        "hints": ("?", "", ""),
+    }
+    return machinery.Exercise(**(given | parts))
+
+
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[:, :2] * 2, x[:, 2:]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (lambda x: [x[:, :2] * 2, x[:, 2:]], "right", "values and gradients agree"),
+        (lambda x: (x[:, :2] * 2, x[:, 3:]), "wrong", "`back` has shape"),
+        (lambda x: (x[:, :2] * 2, x[:, 2:] + 1), "wrong", "The values in `back` differ"),
+        (lambda x: (x[:, :2] * 2, x[:, 2:].detach()), "wrong", "gradient of `x` is not"),
+        (lambda x: x, "wrong", "2 values, front, back: `return a, b`"),
+        (lambda x: (x, x, x), "wrong", "You returned 3 values; asked for are 2: front, back"),
+        (lambda x: (x[:, :2] * 2, None), "wrong", "`back` is None"),
+    ],
+)
+def test_an_answer_of_two_parts(answer: Any, state: str, words: str) -> None:
+    exercise = made_up(solution=halves, axes="b n d, b n d", parts=("front", "back"))
+    result = machinery.judge(answer, exercise, 0)
+    assert result.state == state, result
+    assert words in repr(result)
+
+
+@pytest.mark.parametrize("clothes", [int, float, torch.tensor, lambda n: torch.tensor(n).numpy()])
+def test_a_number_may_come_in_any_clothes(clothes: Callable[[int], Any]) -> None:
+    exercise = made_up(draw=lambda rng: (rng.integer(3, 99),), solution=lambda n: 2 * n)
+    assert machinery.judge(lambda n: clothes(2 * n), exercise, 0).state == "right"
+    low = machinery.judge(lambda n: clothes(2 * n - 1), exercise, 0)
+    assert (low.state, low.diagnosis) == ("wrong", "values")
+    assert "too low" in repr(low)
+
+
+@pytest.mark.parametrize("odd", ["12", None, True, [3], torch.ones(2), float("nan")])
+def test_what_is_no_number_is_told_so(odd: Any) -> None:
+    exercise = made_up(draw=lambda rng: (), solution=lambda: 12)
+    result = machinery.judge(lambda: odd, exercise, 0)
+    assert result.state == "wrong"
+    assert len(result.lines) >= 1
+
+
+def test_a_prediction_gives_its_reason_only_when_it_is_right() -> None:
+    known = machinery.Misconception("squared", lambda: 144, "You squared it.", "Do not.")
+    exercise = machinery.prediction(
+        "made_up",
+        "00_welcome",
+        lambda: 12,
+        because="A dozen.",
+        misconceptions=(known,),
+        hints=("?", "", ""),
+    )
+    right, wrong, other = (machinery.judge(lambda n=n: n, exercise) for n in (12, 144, 13))
+    assert right.lines == ("A dozen.",)
+    assert wrong.diagnosis == "squared"
+    assert "dozen" not in repr(wrong) + repr(other)
+    assert "too high" in repr(other)
+    assert "It was called" not in repr(other)
+
+
+class Doubled(torch.nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
+def used(cls: Any, x: Tensor, weight: Tensor) -> Tensor:
+    module = cls(x.shape[-1])
+    del module.weight
+    module.weight = weight
+    return module(x)
+
+
+def test_a_class_is_made_filled_and_called() -> None:
+    class Added(Doubled):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.weight
+
+    class Broken(Doubled):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.wieght
+
+    class Untouched(Doubled):
+        def forward(self, x: Tensor) -> Tensor:
+            raise NotImplementedError
+
+    exercise = made_up(
+        draw=lambda rng: (rng.normal(2, 5, 3), rng.normal(3)),
+        use=used,
+        solution=Doubled,
+        axes="b n d",
+        misconceptions=(machinery.Misconception("added", Added, "You add.", "Do not."),),
+    )
+    again = type("made_up", (Added,), {})
+    verdicts = [machinery.judge(cls, exercise, 0) for cls in (Doubled, again, Broken, Untouched)]
+    assert [verdict.state for verdict in verdicts] == ["right", "wrong", "raised", "not attempted"]
+    assert verdicts[1].diagnosis == "added"
+    assert "return x * self.wieght" in repr(verdicts[2])
+
+
+def test_random_numbers_are_the_same_for_every_answer() -> None:
+    def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
+        return x + torch.rand(3) + torch.rand(3, generator=generator)
+
+    exercise = made_up(
+        draw=lambda rng: (rng.normal(2, 5, 3), torch.Generator().manual_seed(rng.integer(0, 99))),
+        solution=noisy,
+        axes="b n d",
+    )
+    assert machinery.judge(noisy, exercise).state == "right"
+    assert machinery.judge(lambda x, g: noisy(x, torch.Generator()), exercise).state == "wrong"
+
+
+def test_only_what_may_be_changed_may_be_changed() -> None:
+    def step(x: Tensor, layer: torch.nn.Module) -> Tensor:
+        with torch.no_grad():
+            layer.weight -= 0.1
+        return layer(x)
+
+    parts = {
+        "draw": lambda rng: (rng.normal(2, 5, 3), rng.refill(torch.nn.Linear(3, 2))),
+        "solution": step,
+        "axes": "b n d",
+    }
+    assert machinery.judge(step, made_up(**parts, may_change=("layer",)), 0).state == "right"
+    assert machinery.judge(step, made_up(**parts), 0).diagnosis == "in place"
+
+
+def test_an_unknown_mistake_is_told_what_it_reads() -> None:
+    exercise = made_up(solution=lambda x: x.cumsum(1), axes="b n d", positions="x")
+    ahead = machinery.judge(lambda x: x.flip(1).cumsum(1).flip(1) * 3, exercise, 0)
+    assert "Output 0 reads position 1 of `x`, and should not." in repr(ahead)
+    assert "Output 1 does not read position 0 of `x`, and should." in repr(ahead)
+
+
+def test_an_input_that_is_not_used_is_named() -> None:
+    exercise = made_up(
+        draw=lambda rng: (rng.normal(2, 5), rng.normal(5)),
+        solution=lambda x, bias: (x + bias) * 2,
+        axes="b n",
+    )
+    result = machinery.judge(lambda x, bias: x.exp(), exercise, 0)
+    assert "Your answer does not depend on `bias` at all" in repr(result)
+
+
+def test_an_interrupt_names_the_line_and_ends_the_check() -> None:
+    def mask_weights(weight: Tensor) -> Tensor:
+        print("here")
+        raise KeyboardInterrupt
+
+    result = check(mask_weights)
+    assert (result.state, result.diagnosis) == ("raised", "interrupted")
+    assert "`raise KeyboardInterrupt`" in repr(result)
+    assert "It printed: here" in repr(result)
+
+
+def test_a_changed_lambda_is_a_change() -> None:
+    def given(x: Tensor) -> Tensor:
+        return (lambda t: t + 1)(x)
+
+    def changed(x: Tensor) -> Tensor:
+        return (lambda t: t + 2)(x)
+
+    exercise = made_up(solution=changed, stub=given, axes="b n d")
+    assert machinery.judge(given, exercise, 0).state == "not attempted"
+    assert machinery.judge(changed, exercise, 0).state == "right"
+
+
+def test_our_own_errors_are_one_line_in_a_notebook() -> None:
+    with pytest.raises(TypeError) as not_a_function:
+        check(torch.ones(2))
+    with pytest.raises(ValueError, match="no exercise") as unknown:
+        hint("nothing")
+    for raised in (not_a_function, unknown):
+        assert raised.value._render_traceback_() == [str(raised.value)]
+
+
 # Inputs
 
 
@@ -247,14 +460,10 @@ def test_no_two_sizes_are_equal_and_no_weight_is_initial(name: str, seed: int) -
     for number in range(exercise.draws):
         inputs = exercise.draw(machinery.Draw(generator, number))
         for given in inputs:
-            if isinstance(given, Tensor):
-                repeated = {"mask_weights": 1, "spatial_mix": 1}.get(
-                    name, 0
-                )  # the n x n of a matrix
-                assert len(set(given.shape)) >= given.dim() - repeated
+            if isinstance(given, Tensor):  # a matrix may be n x n
+                assert len(set(given.shape)) >= given.dim() - 1
             if isinstance(given, Tensor) and given.is_floating_point():
                 assert given.dtype == torch.float32
-                assert given.unique().numel() == given.numel()
             if isinstance(given, torch.nn.Module):
                 for parameter in given.parameters():
                     assert parameter.unique().numel() == parameter.numel()
@@ -270,6 +479,7 @@ def test_the_seed_decides_the_inputs_and_no_seed_draws_afresh() -> None:
     for seed in (7, 7, None, None):
         seen.append([])
         check(mask_weights, seed=seed)
+        del seen[-1][3:]  # a right answer is then tried on another dtype and device
     same = [all(torch.equal(a, b) for a, b in zip(seen[0], runs, strict=True)) for runs in seen]
     assert same == [True, True, False, False]
     assert not all(torch.equal(a, b) for a, b in zip(seen[2], seen[3], strict=True))

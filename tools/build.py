@@ -1,6 +1,6 @@
 """Build the notebooks of the course from its lessons.
 
-    python tools/build.py [NN | NN_name ...] [--check | --no-execute]
+    python tools/build.py [NN | NN_name ...] [--check | --no-execute | --exercises]
 
     lessons/NN_name.py            ->  chapters/NN_name.ipynb   executed
     lessons/NN_name_exercises.py  ->  solutions/NN_name.ipynb  executed, with nbgrader's metadata
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -356,6 +356,7 @@ def execute(
         environment = {
             **os.environ,
             "IPYTHONDIR": profile,  # nobody's own start-up files in the course
+            "GMLP_STATE": profile,  # and nobody's progress
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         # Cell by cell, not client.execute(), which would make a dead kernel of Ctrl-C.
@@ -467,11 +468,16 @@ def _overwrite(line: str) -> str:
 
 
 def build(
-    root: Path, wanted: Iterable[str] = (), *, run: bool = True, out: TextIO | None = None
+    root: Path,
+    wanted: Iterable[str] = (),
+    *,
+    run: Collection[str] = ("chapters", "solutions"),
+    out: TextIO | None = None,
 ) -> None:
     """Write the notebooks of the lessons asked for, each lesson's at once or not at all.
 
-    Without ``run`` nothing is executed: outputs are kept up to the first code cell that changed.
+    Those that are not in the folders ``run`` are not executed: their outputs are kept up to the
+    first code cell that changed.
     """
     out = out or sys.stdout
     made = {name: make(root, name) for name in select(root, wanted)}  # all sources before any run
@@ -484,7 +490,7 @@ def build(
             if path.startswith("exercises/"):
                 continue
             number += 1
-            if not run:
+            if path.partition("/")[0] not in run:
                 _keep_outputs(root / path, notebook)
                 continue
             suffix = "_exercises" if path.startswith("solutions/") else ""
@@ -626,6 +632,9 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> in
     mode.add_argument(
         "--no-execute", action="store_true", help="keep outputs up to the first change"
     )
+    mode.add_argument(
+        "--exercises", action="store_true", help="execute solutions; chapters keep their outputs"
+    )
     options = parser.parse_args(arguments)
     root = root or Path(__file__).resolve().parents[1]
     try:
@@ -633,7 +642,8 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> in
             found = check(root, options.lesson)
             print("\n".join(found) or "The notebooks are as the lessons say.")
             return int(bool(found))
-        build(root, options.lesson, run=not options.no_execute)
+        run = ("solutions",) if options.exercises else ("chapters", "solutions")
+        build(root, options.lesson, run=() if options.no_execute else run)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -259,6 +259,7 @@ EXERCISES = (
         name="leaks",
         lesson="02_causal_masking",
         axes="",
+        kind="extend",
         draw=_draw_model,
         draws=7,
         solution=_leaks,

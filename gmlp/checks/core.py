@@ -2,32 +2,36 @@
 
 An exercise is data (:class:`Exercise`), and so is a known mistake (:class:`Misconception`): a piece
 of wrong code that runs on the same inputs. When the answer computes what the wrong code computes,
-we know what the learner did. Every module of this package but this one holds one lesson's
-exercises in a tuple called ``EXERCISES``.
+we know what the learner did. A lesson's exercises stand in the tuple ``EXERCISES`` of the module
+that has its name.
 """
 
 import difflib
 import functools
-import html
 import importlib
 import inspect
 import linecache
 import pkgutil
-import re
 import secrets
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import gmlp.checks
+from gmlp.checks import progress
+from gmlp.checks.compare import compare_reads, differs, find_fault, first_difference, in_place
+from gmlp.checks.compare import probes as say_more
+from gmlp.checks.report import Hint, Result, State, picture
+from gmlp.checks.run import Outcome, reads, run, tensors_of
 
-State = Literal["not attempted", "raised", "wrong", "right"]
+Kind = Literal["rebuild", "debug", "extend", "predict"]
 
 
 class Draw:
@@ -55,6 +59,10 @@ class Draw:
         """Whole numbers from ``low`` to ``high - 1``, int64."""
         return torch.randint(low, high, shape, generator=self.generator)
 
+    def integer(self, low: int, high: int) -> int:
+        """One whole number from ``low`` to ``high - 1``."""
+        return int(self.integers(low, high))
+
     def refill(self, module: nn.Module) -> nn.Module:
         """The module with every parameter drawn afresh: initial ones hide mistakes."""
         for parameter in module.float().parameters():
@@ -78,12 +86,13 @@ class Misconception:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One function to write, and all that is known about it.
+    """One function or class to write, and all that is known about it.
 
     Args:
         name: of the function; unique in the course.
         lesson: such as ``"02_causal_masking"``.
-        axes: letters of the answer's axes, such as ``"b n c"``; empty for a single value.
+        axes: letters of the answer's axes, such as ``"b n c"``; empty for a single value; with
+            commas for several parts.
         draw: makes the arguments for one run. Float tensors and parameters of modules among them
             get gradients, which are compared too.
         solution: a right answer.
@@ -92,6 +101,15 @@ class Exercise:
         hints: a question, a pointer, a sketch.
         draws: how many runs make one check.
         stub: the broken code that the learner starts from, if any. Unchanged it is no mistake.
+        kind: what the learner does.
+        use: how an answer is run, ``use(answer, *arguments)``; by default it is called. A class is
+            made and filled with weights here.
+        parts: names of the parts of an answer that is a tuple.
+        positions: the tensor among the arguments whose axis 1 is that of the answer: an unknown
+            mistake is told which position it should not, or should, have read.
+        tolerance: how far, in relation to its size, a number may be off.
+        may_change: names of arguments that the answer is meant to change in place.
+        because: said when the answer is right.
     """
 
     name: str
@@ -104,50 +122,69 @@ class Exercise:
     hints: tuple[str, str, str]
     draws: int = 3
     stub: Callable[..., Any] | None = None
+    kind: Kind = "rebuild"
+    use: Callable[..., Any] | None = None
+    parts: tuple[str, ...] = ()
+    positions: str = ""
+    tolerance: float = 1e-6
+    may_change: tuple[str, ...] = ()
+    because: str = ""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What :func:`check` found; shows itself as text or, in a notebook, as HTML.
+def prediction(
+    name: str,
+    lesson: str,
+    answer: Callable[[], Any],
+    *,
+    because: str,
+    misconceptions: tuple[Misconception, ...],
+    hints: tuple[str, str, str],
+    tolerance: float = 1e-6,
+    parts: tuple[str, ...] = (),
+    alternatives: tuple[Callable[..., Any], ...] = (),
+) -> Exercise:
+    """An exercise whose answer is a function without arguments that returns a predicted value.
 
-    ``diagnosis`` is the name of the misconception if one fits, else the kind of fault
-    (``"missing return"``, ``"type"``, ``"shape"``, ``"dtype"``, ``"not finite"``, ``"values"``,
-    ``"gradients"``, ``"in place"``) or the name of the exception; ``None`` where nothing is wrong.
+    ``answer`` computes it, with the course's modules where it can; ``because`` is the reason, told
+    once the prediction is right. A misconception's code returns the value to which it leads.
     """
+    return Exercise(
+        name=name,
+        lesson=lesson,
+        axes="",
+        draw=lambda rng: (),
+        draws=1,
+        solution=answer,
+        misconceptions=misconceptions,
+        alternatives=alternatives,
+        hints=hints,
+        kind="predict",
+        tolerance=tolerance,
+        parts=parts,
+        because=because,
+    )
 
-    name: str
-    state: State
-    diagnosis: str | None
-    lines: tuple[str, ...]
-    picture: str = ""
 
-    def __repr__(self) -> str:
-        return "\n  ".join([f"{self.name}: {_HEADLINES[self.state][0]}", *self.lines])
+class _Plain(Exception):
+    """A message to a learner: notebooks show it without the lines of ours that raised it."""
 
-    def _repr_html_(self) -> str:
-        headline, colour = _HEADLINES[self.state]
-        return _box(f"{self.name}: {headline}", self.lines, colour, self.picture)
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
-@dataclass(frozen=True)
-class Hint:
-    """One hint; shows itself as text or, in a notebook, as HTML."""
+class NotAnAnswerError(_Plain, TypeError):
+    """What was given to ``check`` is neither a function nor a class."""
 
-    title: str
-    text: str
 
-    def __repr__(self) -> str:
-        return f"{self.title}\n  {self.text}"
-
-    def _repr_html_(self) -> str:
-        return _box(self.title, (self.text,), "#0072b2")
+class NoSuchExerciseError(_Plain, ValueError):
+    """No exercise has this name."""
 
 
 def check(f: Callable[..., Any], *, seed: int | None = None) -> Result:
-    """Check an answer, known by the name of the function.
+    """Check an answer, known by the name of the function or class.
 
     The answer runs on fresh random inputs beside the solution. The global random numbers of torch
-    are left as they were.
+    are left as they were. The verdict is noted for ``gmlp progress``.
 
     Args:
         f: the function that you wrote, not its value: ``check(mask_weights)``.
@@ -157,19 +194,32 @@ def check(f: Callable[..., Any], *, seed: int | None = None) -> Result:
         TypeError: ``f`` is not a function.
         ValueError: no exercise has the function's name.
     """
-    if not callable(f):
-        raise TypeError(
+    if not callable(f) or isinstance(f, nn.Module):
+        raise NotAnAnswerError(
             f"check got a {type(f).__name__}; it wants the function itself. "
             "Write check(mask_weights), without calling mask_weights."
         )
-    exercise = _find(getattr(f, "__name__", type(f).__name__)).exercise
+    exercise = find(getattr(f, "__name__", type(f).__name__)).exercise
+    result = judge(f, exercise, seed)
+    if trouble := progress.note(exercise.name, result.state):
+        result = Result(
+            result.name,
+            result.state,
+            result.diagnosis,
+            (*result.lines, trouble),
+            result.picture,
+        )
+    return result
+
+
+def judge(f: Callable[..., Any], exercise: Exercise, seed: int | None = None) -> Result:
+    """What :func:`check` finds, without a note of it."""
     seed = secrets.randbits(63) if seed is None else seed
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are tiny: threads would only wait for each other
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("cpu"):
-            torch.default_generator.manual_seed(seed)  # an answer may draw numbers of its own
-            return _check(f, exercise, torch.Generator().manual_seed(seed))
+            return _Judge(f, exercise, seed).result()
     finally:
         torch.set_num_threads(threads)
 
@@ -180,7 +230,7 @@ def hint(f: Callable[..., Any] | str) -> Hint:
     Raises:
         ValueError: no exercise has this name.
     """
-    entry = _find(f if isinstance(f, str) else getattr(f, "__name__", type(f).__name__))
+    entry = find(f if isinstance(f, str) else getattr(f, "__name__", type(f).__name__))
     hints = entry.exercise.hints
     number = min(entry.hints_shown, len(hints) - 1)
     entry.hints_shown = number + 1
@@ -190,30 +240,35 @@ def hint(f: Callable[..., Any] | str) -> Hint:
 
 
 @dataclass
-class _Entry:
+class Entry:
     exercise: Exercise
     hints_shown: int = 0
 
 
 @functools.cache
-def registry() -> dict[str, _Entry]:
-    """Every exercise of the course by name; the lessons' modules are loaded at the first call."""
-    entries: dict[str, _Entry] = {}
+def registry() -> dict[str, Entry]:
+    """Every exercise of the course by name, in its order; lessons are loaded at the first call."""
+    found: list[Exercise] = []
     for module in pkgutil.iter_modules(gmlp.checks.__path__, "gmlp.checks."):
-        if module.name == __name__:
-            continue
-        for exercise in importlib.import_module(module.name).EXERCISES:
-            if exercise.name in entries:
-                raise ValueError(f"two exercises are called {exercise.name}; rename one of them")
-            entries[exercise.name] = _Entry(exercise)
+        found += getattr(importlib.import_module(module.name), "EXERCISES", ())
+    entries: dict[str, Entry] = {}
+    for exercise in sorted(found, key=lambda exercise: exercise.lesson):
+        if exercise.name in entries:
+            raise ValueError(f"two exercises are called {exercise.name}; rename one of them")
+        entries[exercise.name] = Entry(exercise)
     return entries
 
 
-def _find(name: str) -> _Entry:
+def find(name: str) -> Entry:
+    """The exercise of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
     entries = registry()
     if name not in entries:
         near = difflib.get_close_matches(name, entries, 1)
-        raise ValueError(
+        raise NoSuchExerciseError(
             f"no exercise is called {name!r}"
             + (f"; did you mean {near[0]}?" if near else ".")
             + f" The exercises are: {', '.join(entries)}. Keep the name that the card gives."
@@ -221,232 +276,209 @@ def _find(name: str) -> _Entry:
     return entries[name]
 
 
-# Running an answer
+def named(code: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """An answer that does what ``code`` does, under the name of an exercise."""
+    if isinstance(code, type):
+        return type(name, (code,), {})
+
+    def answer(*arguments: Any) -> Any:
+        return code(*arguments)
+
+    answer.__name__ = name
+    return answer
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What one run did: a value with its gradients, or an error."""
+class _Judge:
+    """The runs of one check."""
 
-    value: Any = None
-    error: Exception | None = None
-    gradients: dict[str, Tensor | None] | None = None  # None: the value carries no gradient
-    backward_error: Exception | None = None
-    changed: tuple[str, ...] = ()  # names of the inputs that were changed in place
+    def __init__(self, f: Callable[..., Any], exercise: Exercise, seed: int) -> None:
+        self.f, self.exercise, self.seed = f, exercise, seed % 2**63
+        generator = torch.Generator().manual_seed(self.seed)
+        self.cases = [exercise.draw(Draw(generator, i)) for i in range(exercise.draws)]
+        signature = inspect.signature(exercise.use or exercise.solution)
+        self.names = [*signature.parameters][1 if exercise.use else 0 :]
 
+    def run(self, code: Callable[..., Any], case: Sequence[Any]) -> Outcome:
+        return run(self._called(code), self.names, case, self.seed)
 
-def _run(f: Callable[..., Any], names: Sequence[str], inputs: Sequence[Any]) -> _Outcome:
-    arguments: list[Any] = []
-    leaves: dict[str, Tensor] = {}
-    for name, given in zip(names, inputs, strict=True):
-        if isinstance(given, Tensor):
-            leaves[name] = given.clone().requires_grad_(given.is_floating_point())
-            # A copy, because torch forbids to change a leaf in place, and we want to see that.
-            arguments.append(leaves[name].clone())
-        elif isinstance(given, nn.Module):
-            module = deepcopy(given)
-            leaves.update({f"{name}.{key}": value for key, value in module.named_parameters()})
-            arguments.append(module)
-        else:
-            arguments.append(given)
-    try:
-        value = f(*arguments)
-    except Exception as error:
-        return _Outcome(error=error)
-    changed = tuple(
-        name
-        for name, argument, given in zip(names, arguments, inputs, strict=True)
-        if isinstance(given, Tensor) and not torch.equal(argument.detach(), given)
-    )
-    gradients: dict[str, Tensor | None] | None = None
-    backward_error = None
-    if isinstance(value, Tensor) and value.requires_grad:
-        leaves = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-        generator = torch.Generator().manual_seed(0)  # the same direction for every answer
-        try:
-            direction = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-            found = torch.autograd.grad(value, [*leaves.values()], direction, allow_unused=True)
-            gradients = dict(zip(leaves, found, strict=True))
-        except Exception as error:
-            backward_error = error
-    return _Outcome(value, None, gradients, backward_error, changed)
+    def _called(self, code: Callable[..., Any]) -> Callable[..., Any]:
+        use = self.exercise.use
+        return code if use is None else functools.partial(use, code)
 
+    def fault(self, answer: Outcome, target: Outcome) -> tuple[str, str] | None:
+        it = self.exercise
+        return find_fault(answer, target, axes=it.axes, parts=it.parts, tolerance=it.tolerance)
 
-def _check(f: Callable[..., Any], exercise: Exercise, generator: torch.Generator) -> Result:
-    def result(state: State, diagnosis: str | None, *lines: str, picture: str = "") -> Result:
-        return Result(exercise.name, state, diagnosis, lines, picture)
+    def say(
+        self, state: State, diagnosis: str | None, *lines: str, answer: Outcome | None = None
+    ) -> Result:
+        if answer is not None and answer.printed.strip():
+            lines = (*lines, f"It printed: {_short(answer.printed.strip(), 300)}")
+        return Result(self.exercise.name, state, diagnosis, lines)
 
-    if exercise.stub is not None and _code(f) == _code(exercise.stub):
-        return result("not attempted", None, "This is still the code that you were given.")
+    def result(self) -> Result:
+        f, exercise = self.f, self.exercise
+        if exercise.stub is not None and _code(f) == _code(exercise.stub):
+            return self.say("not attempted", None, "This is still the code that you were given.")
+        answers = []
+        for case in self.cases:
+            answers.append(self.run(f, case))
+            error = answers[-1].error
+            if isinstance(error, NotImplementedError) and not error.args:  # torch's own have a text
+                return self.say(
+                    "not attempted", None, "Put your code where `raise NotImplementedError` stands."
+                )
+            if isinstance(error, KeyboardInterrupt):
+                lines = [*_explain(error, f)][1:]
+                return self.say(
+                    "raised",
+                    "interrupted",
+                    "It was stopped while your code ran. Does a loop never end?",
+                    *lines,
+                    answer=answers[-1],
+                )
+        targets = [self.run(exercise.solution, case) for case in self.cases]
+        pairs = [*zip(answers, targets, strict=True)]
+        faults = [self.fault(answer, target) for answer, target in pairs]
+        first = next((number for number, fault in enumerate(faults) if fault), None)
+        return self.right(pairs) if first is None else self.wrong(pairs, first, faults[first])
 
-    names = [*inspect.signature(exercise.solution).parameters]
-    cases = [exercise.draw(Draw(generator, number)) for number in range(exercise.draws)]
-    answers = []
-    for case in cases:
-        answers.append(_run(f, names, case))
-        error = answers[-1].error
-        if isinstance(error, NotImplementedError) and not error.args:  # torch's own have a text
-            return result(
-                "not attempted", None, "Put your code where `raise NotImplementedError` stands."
-            )
-    targets = [_run(exercise.solution, names, case) for case in cases]
-
-    pairs = [*zip(answers, targets, strict=True)]
-    faults = [_fault(answer, target, exercise.axes) for answer, target in pairs]
-    first = next((number for number, fault in enumerate(faults) if fault), None)
-    if first is None:
-        changed = sorted({name for answer in answers for name in answer.changed})
+    def right(self, pairs: Sequence[tuple[Outcome, Outcome]]) -> Result:
+        exercise = self.exercise
+        changed = sorted({name for answer, _ in pairs for name in answer.changed})
+        changed = [name for name in changed if name.split(".")[0] not in exercise.may_change]
         if changed:
-            return result("wrong", "in place", _in_place(changed))
-        seen = "values and gradients" if targets[0].gradients else "answers"
-        return result("right", None, f"Checked on {len(cases)} random inputs: {seen} agree.")
+            return self.say("wrong", "in place", in_place(changed), answer=pairs[0][0])
+        if exercise.kind == "predict":
+            return self.say("right", None, exercise.because)
+        seen = "values and gradients" if pairs[0][1].gradients else "answers"
+        lines = [f"Checked on {len(pairs)} random inputs: {seen} agree."]
+        lines += [exercise.because] * bool(exercise.because)
+        return self.say("right", None, *lines, *self._remarks(), answer=pairs[0][0])
 
-    answer, target = pairs[first]
-    for known in exercise.misconceptions:
-        if all(
-            _fault(answer, _run(known.wrong_implementation, names, case), exercise.axes) is None
-            for answer, case in zip(answers, cases, strict=True)
+    def wrong(
+        self,
+        pairs: Sequence[tuple[Outcome, Outcome]],
+        first: int,
+        fault: tuple[str, str] | None,
+    ) -> Result:
+        f, exercise, case = self.f, self.exercise, self.cases[first]
+        answer, _ = pairs[first]
+        for known in exercise.misconceptions:
+            if all(
+                self.fault(answer, self.run(known.wrong_implementation, case)) is None
+                for (answer, _), case in zip(pairs, self.cases, strict=True)
+            ):
+                lines = [known.what_it_means, known.nudge, *_explain(answer.error, f)]
+                return self._drawn(
+                    self.say("wrong", known.name, *lines, answer=answer), pairs[first]
+                )
+
+        called = (
+            [f"It was called as {_call(exercise.name, self.names, case)}."] if self.names else []
+        )
+        if answer.error is not None:
+            kind = type(answer.error).__name__
+            return self.say("raised", kind, *_explain(answer.error, f), *called, answer=answer)
+        kind, message = fault or ("", "")
+        if kind != "values":
+            return self.say("wrong", kind, message, *called, answer=answer)
+        lines = [message, *say_more(pairs, first, exercise.axes)]
+        if exercise.positions:
+            mine, wanted = (
+                reads(self._called(code), self.names, case, self.seed, exercise.positions)
+                for code in (f, exercise.solution)
+            )
+            lines += compare_reads(mine, wanted, exercise.positions)
+        result = self.say("wrong", kind, *lines, *called, answer=answer)
+        return self._drawn(result, pairs[first])
+
+    def _drawn(self, result: Result, pair: tuple[Outcome, Outcome]) -> Result:
+        """The result with a picture of |yours - expected|, where that makes sense."""
+        found = first_difference(pair[0].value, pair[1].value, self.exercise.axes)
+        if found is None:
+            return result
+        yours, expected, letters = found
+        size = (yours.double() - expected.double()).abs()
+        drawn = picture(differs(yours, expected), size, letters)
+        return Result(result.name, result.state, result.diagnosis, result.lines, drawn)
+
+    def _remarks(self) -> Iterator[str]:
+        """What a right answer would still trip over: another dtype, another device."""
+        if self.exercise.use is not None:
+            return
+        for to, words, remark in (
+            (
+                torch.float64,
+                ("dtype", "Double", "double"),
+                "One remark: it makes a tensor of float32 whatever the inputs are, so with float64 "
+                "it would differ. `torch.zeros(..., dtype=x.dtype)` or `torch.zeros_like(x)` "
+                "follows the input.",
+            ),
+            (
+                "meta",
+                ("device", "meta"),
+                "One remark: it makes a tensor on the CPU whatever device the inputs are on, so on "
+                "a GPU it would fail. `torch.arange(n, device=x.device)` follows the input.",
+            ),
         ):
-            lines = [known.what_it_means, known.nudge, *_explain(answer.error, f)]
-            picture = _picture(answer.value, target.value, exercise.axes)
-            return result("wrong", known.name, *lines, picture=picture)
+            case = [_moved(given, to) for given in self.cases[-1]]
+            right = self.run(self.exercise.solution, case)
+            if right.error is not None or not tensors_of(right.value):
+                continue  # the solution itself looks at numbers, or is not about tensors
+            yours = self.run(self.f, case)
+            if yours.error is not None:
+                differ = any(word in str(yours.error) for word in words)
+            else:
+                differ = _kinds(yours) != _kinds(right)
+            if differ:
+                yield remark
 
-    called = f"It was called as {_call(exercise.name, names, cases[first])}."
-    if answer.error is not None:
-        return result("raised", type(answer.error).__name__, *_explain(answer.error, f), called)
-    kind, message = faults[first] or ("", "")
-    if kind != "values":
-        return result("wrong", kind, message, called)
-    probes = _probes(pairs, first, exercise.axes) if isinstance(target.value, Tensor) else ()
-    picture = _picture(answer.value, target.value, exercise.axes)
-    return result("wrong", kind, message, *probes, called, picture=picture)
+
+def _kinds(outcome: Outcome) -> list[tuple[torch.dtype, torch.device]]:
+    return [(tensor.dtype, tensor.device) for tensor in tensors_of(outcome.value)]
+
+
+def _moved(given: Any, to: Any) -> Any:
+    """A copy of an argument, its float tensors with another dtype or all on another device."""
+    if isinstance(given, Tensor):
+        return given.to(to) if to == "meta" or given.is_floating_point() else given
+    if isinstance(given, nn.Module):
+        return deepcopy(given).to(to)
+    if isinstance(given, list | tuple):
+        return type(given)(_moved(one, to) for one in given)
+    return given
 
 
 def _code(f: Callable[..., Any]) -> object:
     """What a function does, without its name, place and docstring."""
+    if isinstance(f, type):
+        methods = {key: value for key, value in vars(f).items() if inspect.isfunction(value)}
+        return {key: _code(value) for key, value in methods.items()}
     code = getattr(inspect.unwrap(f), "__code__", None)
     if code is None:
         return f
-    constants = [constant for constant in code.co_consts if constant != f.__doc__]
+    return _code_of(code, f.__doc__)
+
+
+def _code_of(code: CodeType, doc: str | None) -> object:
+    constants = [
+        _code_of(constant, None) if inspect.iscode(constant) else constant
+        for constant in code.co_consts
+        if constant != doc and not (isinstance(constant, str) and "<locals>" in constant)
+    ]
     return code.co_code, code.co_names, code.co_varnames, constants
 
 
-# Finding the fault
-
-
-def _differs(yours: Tensor, expected: Tensor) -> Tensor:
-    """Where two tensors differ by more than float32 rounding explains."""
-    yours, expected = yours.detach().double(), expected.detach().double()
-    scale = expected.where(expected.isfinite(), 0.0).abs().max().clamp(min=1.0)
-    return ~torch.isclose(yours, expected, rtol=1e-4, atol=1e-5 * scale.item(), equal_nan=True)
-
-
-def _fault(answer: _Outcome, target: _Outcome, axes: str) -> tuple[str, str] | None:
-    """The first fault, as its kind and a sentence; None when the answer equals the target."""
-    if answer.error is not None or target.error is not None:
-        same = type(answer.error) is type(target.error) and str(answer.error) == str(target.error)
-        return None if same else ("raised", "")
-    yours, expected = answer.value, target.value
-    if yours is None and expected is not None:
-        return "missing return", (
-            "Your function returned nothing (None). End it with `return` and the value; "
-            "printing a value does not return it."
-        )
-    if not isinstance(expected, Tensor):
-        if type(yours) is not type(expected):
-            return "type", _type_message(yours, expected)
-        return None if yours == expected else ("values", f"It returned {yours}, and should not.")
-    if not isinstance(yours, Tensor):
-        return "type", _type_message(yours, expected)
-    if (yours.device, yours.layout) != (expected.device, expected.layout):
-        return "type", (
-            f"Your tensor is {yours.layout} on {yours.device}; asked for is {expected.layout} on "
-            f"{expected.device}, as the inputs are."
-        )
-    if yours.shape != expected.shape:
-        letters = f", that is ({', '.join(axes.split())})" if axes else ", a single number"
-        return "shape", (
-            f"Your answer has shape {tuple(yours.shape)}; "
-            f"asked for is {tuple(expected.shape)}{letters}."
-        )
-    if yours.dtype != expected.dtype:
-        return "dtype", (
-            f"Your answer has dtype {yours.dtype}; asked for is {expected.dtype}, as in the inputs."
-        )
-    if (bad := ~yours.isfinite() & expected.isfinite()).any():
-        return "not finite", (
-            f"{int(bad.sum())} of {bad.numel()} numbers are NaN or infinite, the first at "
-            f"{_index(bad)}. Look for a division by zero, a log of zero or an -inf."
-        )
-    if _differs(yours, expected).any():
-        return "values", "The values differ, and not in a way that we recognise."
-    return _gradient_fault(answer, target)
-
-
-def _gradient_fault(answer: _Outcome, target: _Outcome) -> tuple[str, str] | None:
-    if target.gradients is None:
-        return None
-    if answer.backward_error is not None:
-        if answer.changed:
-            return "gradients", f"The backward pass fails. {_in_place(answer.changed)}"
-        return "gradients", f"The values are right, but backward fails: {answer.backward_error}"
-    gradients = answer.gradients or {}
-    for name, expected in target.gradients.items():
-        yours = gradients.get(name)
-        if expected is None or (yours is None and not expected.any()):
-            continue
-        if yours is None:
-            return "gradients", (
-                f"The values are right, but no gradient reaches `{name}`, so it could not be "
-                "learned. Look for .detach(), .data, .item(), no_grad, numpy or torch.tensor(...)."
-            )
-        if _differs(yours, expected).any():
-            return "gradients", (
-                f"The values are right, but the gradient of `{name}` is not. "
-                "Look for a .detach(), a no_grad or an in-place change on the way to it."
-            )
-    return None
-
-
-def _type_message(yours: object, expected: object) -> str:
-    if isinstance(expected, bool):
-        asked, advice = "True or False", "Wrap it in bool(...)."
-    else:
-        asked = "a tensor"
-        if isinstance(yours, np.ndarray | np.generic):
-            advice = "Stay in torch all the way; numpy carries no gradients."
-        elif isinstance(yours, tuple):
-            advice = "Return the tensor alone. A comma at the end of the return line makes a tuple."
-        elif isinstance(yours, list):
-            advice = "torch.stack or torch.cat joins a list of tensors into one."
-        elif isinstance(yours, int | float):
-            advice = "Leave it a tensor; .item() and float(...) cut the gradient off."
-        elif callable(yours):
-            advice = "Did you forget the brackets that call a function?"
-        else:
-            advice = "Build it from the inputs with torch."
-    kind = type(yours).__name__
-    return f"Your function returned a value of type {kind}; asked for is {asked}. {advice}"
-
-
-def _in_place(names: Sequence[str]) -> str:
-    return (
-        f"Your code changes {' and '.join(f'`{name}`' for name in names)} in place, so the "
-        f"caller's "
-        "tensor is no longer what it was. Methods that end in _, `+=` and `x[...] = ` do that: "
-        "make a new tensor, or clone first."
-    )
-
-
-# Saying it
-
-
-def _explain(error: Exception | None, f: Callable[..., Any]) -> Iterator[str]:
+def _explain(error: BaseException | None, f: Callable[..., Any]) -> Iterator[str]:
     """The learner's own error and line, if any; our frames and torch's are left out."""
     if error is None:
         return
     yield _short(f"{type(error).__name__}: {error}", 400)
-    space = getattr(inspect.unwrap(f), "__globals__", None)  # cells of a notebook share it
+    if isinstance(f, type):
+        space = vars(sys.modules[f.__module__]) if f.__module__ in sys.modules else None
+    else:
+        space = getattr(inspect.unwrap(f), "__globals__", None)  # cells of a notebook share it
     for frame, number in reversed([*traceback.walk_tb(error.__traceback__)]):
         if frame.f_globals is space:
             source = linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
@@ -460,92 +492,11 @@ def _short(text: str, limit: int) -> str:
 
 def _call(name: str, names: Sequence[str], inputs: Sequence[Any]) -> str:
     def shown(given: Any) -> str:
-        return f"tensor {tuple(given.shape)}" if isinstance(given, Tensor) else repr(given)
+        if isinstance(given, Tensor):
+            return f"tensor {tuple(given.shape)}"
+        if isinstance(given, list | tuple) and tensors_of(given):
+            return f"[{', '.join(map(shown, given))}]"
+        return getattr(given, "__name__", None) or repr(given)
 
     pairs = zip(names, inputs, strict=True)
     return f"{name}({', '.join(f'{key}: {_short(shown(given), 120)}' for key, given in pairs)})"
-
-
-def _index(mask: Tensor) -> str:
-    return str(mask.nonzero()[0].tolist())
-
-
-def _probes(pairs: Sequence[tuple[_Outcome, _Outcome]], first: int, axes: str) -> Iterator[str]:
-    """What can be said of a wrong tensor without giving the right one away."""
-    yours, expected = (outcome.value.detach() for outcome in pairs[first])
-    off = _differs(yours, expected)
-    place = off.nonzero()[0]
-    size = (yours - expected)[tuple(place)].abs().item()
-    where = (
-        f"The first of {int(off.sum())} wrong entries (of {off.numel()}) is {_index(off)}: yours"
-    )
-    yield f"{where if axes else 'Yours'} is {yours[tuple(place)].item():.4g}, off by {size:.2g}."
-    for axis, letter in enumerate(axes.split()):
-        hit = off.transpose(0, axis).flatten(1).any(1)
-        if not hit.all():
-            yield f"Along axis {axis} ({letter}) only {hit.nonzero().flatten().tolist()} differ."
-    tensors = [(a.value, t.value) for a, t in pairs if isinstance(a.value, Tensor)]
-    flat = [(a.detach().double(), t.detach().double()) for a, t in tensors if a.shape == t.shape]
-    a, t = (torch.cat([tensor.flatten() for tensor in side]) for side in zip(*flat, strict=True))
-    factor = (a @ t) / (t @ t)
-    if not _differs(a, factor * t).any():
-        yield f"Everything of yours is {factor.item():.3g} times what is asked for."
-    elif not _differs(a, t + (a - t).mean()).any():
-        yield "Everything of yours is off by the same amount."
-    elif (
-        off.numel() > 1
-        and not _differs(yours.flatten().sort()[0], expected.flatten().sort()[0]).any()
-    ):
-        yield "Yours are the right numbers, in the wrong places."
-
-
-def _picture(yours: Any, expected: Any, axes: str) -> str:
-    """|yours - expected| as a grid over the last two axes, or nothing if that makes no sense."""
-    if not (isinstance(yours, Tensor) and isinstance(expected, Tensor) and axes):
-        return ""
-    if yours.shape != expected.shape or not (off := _differs(yours, expected)).any():
-        return ""
-    size = (yours.detach().double() - expected.detach().double()).abs()
-    size = size.where(off, 0.0).nan_to_num(posinf=1e30)
-    while size.dim() > 2:
-        size = size.amax(0)
-    size = size.reshape(-1, size.shape[-1])
-    rows, columns = size.shape
-    # One path for the lines and no rectangle where nothing is wrong keep the output small.
-    lines = "".join(f"M0 {12 * r}h{12 * columns}" for r in range(rows + 1))
-    lines += "".join(f"M{12 * c} 0v{12 * rows}" for c in range(columns + 1))
-    cells = "".join(
-        f'<rect x="{12 * c}" y="{12 * r}" width="12" height="12" '
-        f'fill-opacity="{0.25 + 0.75 * (size[r, c] / size.max()).item():.2f}"/>'
-        for r, c in size.nonzero().tolist()
-    )
-    letters = ["", *axes.split()]
-    over = f", largest over {', '.join(letters[1:-2])}" if letters[1:-2] else ""
-    caption = f"|yours - expected|: {letters[-2]} down, {letters[-1]} across{over}"
-    wrong = f"{len(size.nonzero())} of {size.numel()} cells differ"
-    return (
-        f'<svg role="img" aria-label="{caption}; {wrong}" style="max-width:100%" '
-        f'width="{12 * columns + 2}" height="{12 * rows + 2}" '
-        f'viewBox="-1 -1 {12 * columns + 2} {12 * rows + 2}"><g fill="#d55e00">{cells}</g>'
-        f'<path d="{lines}" fill="none" stroke="currentColor" stroke-opacity="0.3"/></svg>'
-        f'<div style="font-size:85%">{caption}. Stronger colour: further off.</div>'
-    )
-
-
-_HEADLINES: dict[State, tuple[str, str]] = {
-    "not attempted": ("not attempted yet", "#888888"),
-    "raised": ("your code raised an error", "#cc79a7"),
-    "wrong": ("not right yet", "#d55e00"),
-    "right": ("right", "#009e73"),
-}
-
-
-def _box(title: str, lines: Sequence[str], colour: str, picture: str = "") -> str:
-    def marked(text: str) -> str:
-        return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-    body = "".join(f"<div>{marked(line)}</div>" for line in lines)
-    return (
-        f'<div style="border-left:4px solid {colour};padding:2px 12px;line-height:1.5">'
-        f"<div><b>{html.escape(title)}</b></div>{body}{picture}</div>"
-    )

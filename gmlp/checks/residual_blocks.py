@@ -60,7 +60,7 @@ def _residual_step(x: Tensor, norm: Step, f: Step) -> Tensor:
     return x + f(norm(x))
 
 
-def _found_step(x: Tensor, norm: Step, f: Step) -> Tensor:
+def _found_residual_step(x: Tensor, norm: Step, f: Step) -> Tensor:
     """The code that the learner is given; its bytecode must equal the notebook's."""
     return norm(x + f(x))
 
@@ -171,7 +171,8 @@ EXERCISES = (
         axes="b n c",
         draw=_draw_step,
         solution=_residual_step,
-        stub=_found_step,
+        kind="debug",
+        stub=_found_residual_step,
         alternatives=(_in_three_lines, _into_a_copy),
         misconceptions=(
             Misconception(
