@@ -177,6 +177,18 @@ def parser() -> argparse.ArgumentParser:
     add("lesson", metavar="NN", help="number or name of the lesson")
     add("--chapter", action="store_true", help="its chapter, not its exercises")
 
+    about = "Grade the submissions of a lesson. Again with the same --out it goes on where it was."
+    add = command("grade", run_grade, about).add_argument
+    add("lesson", metavar="NN", help="number or name of the lesson")
+    add("submissions", type=Path, metavar="FOLDER", help="NAME.ipynb, or a folder for each student")
+    add(
+        "--out", required=True, type=Path, metavar="FOLDER", help="grades.csv and feedback go there"
+    )
+    add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="students graded at once")
+    add("--seed", type=seed, default=0, help="decides the inputs; the scores do not depend on it")
+    add("--seconds", type=float, default=20.0, help="for each exercise of each student")
+    add("--uncontained", action="store_true", help="grade also where there is no sandbox")
+
     about = "Prove the exercises: every stub, solution, known mistake and alternative."
     add = command("verify", run_verify, about).add_argument
     add("lessons", nargs="*", metavar="NN", help="these lessons; none means all")
@@ -472,6 +484,43 @@ def run_reset(arguments: argparse.Namespace) -> None:
     print("What you have solved still counts: gmlp progress")
 
 
+def run_grade(arguments: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from gmlp.checks.verify import course_folder
+    from gmlp.grading.grade import grade_class
+    from gmlp.grading.sandbox import Limits, containment
+
+    if arguments.jobs < 1 or not arguments.seconds > 0:
+        raise ValueError(
+            f"--jobs must be 1 or more and --seconds more than 0; got {arguments.jobs} and "
+            f"{arguments.seconds:g}"
+        )
+    held = containment()
+    print(held.sentence, file=sys.stderr)
+    if not held.full and not arguments.uncontained:
+        raise ValueError("nothing was graded; --uncontained grades all the same")
+    lesson = lesson_called(arguments.lesson, list(lessons()))
+    with tqdm(unit=" students", file=sys.stderr) as bar:
+
+        def show(student: str, number: int) -> None:
+            bar.n = number
+            bar.refresh()
+
+        found = grade_class(
+            course_folder(),
+            lesson,
+            arguments.submissions,
+            arguments.out,
+            seed=arguments.seed,
+            jobs=arguments.jobs,
+            limits=Limits(seconds=arguments.seconds),
+            on_student=show,
+        )
+    right = sum(states.get("right", 0) for states in found["states"].values())
+    print(f"{found['students']} students, {right} exercises right: {arguments.out / 'grades.csv'}")
+
+
 def run_verify(arguments: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
@@ -480,7 +529,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
     chosen = [lesson_called(word, list(lessons())) for word in arguments.lessons]
-    with tqdm(unit=" answers", disable=arguments.json, file=sys.stderr) as bar:
+    with tqdm(unit=" answers", disable=arguments.json or None, file=sys.stderr) as bar:
         found = verify(
             course_folder(),
             range(arguments.seeds),

@@ -272,12 +272,37 @@ print("the small gMLP beats every counter")
 # This ladder comes back in lesson 04, where your own model gets a rung. (The small model was trained with one version of Python. If yours
 # is another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
 #
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. A guesser gives every one of the 256 bytes the same probability. What does it pay on a text that says nothing but `aaaa`?**
+#
+# <details><summary>Nearly nothing, because the text is so easy.</summary>No: the text is easy only for who has noticed that it is. This guesser gives the a no more than any other byte.</details>
+# <details><summary>Eight bits per byte, as on every other text.</summary>Right: it gives the true byte 1/256 each time, whatever that byte is, and log2 of 256 is 8.</details>
+# <details><summary>An infinite bill, because it is wrong so often.</summary>No: infinite is only what was called impossible, with a probability of 0, and here nothing has 0.</details>
+#
+# **2. Two counters report their bits per byte: one on the text that it has counted, the other on new text. The first number is lower. Who guesses better?**
+#
+# <details><summary>The first: fewer bits are better bits.</summary>No: fewer bits are better on one and the same text. Who is examined on the pages learned by heart gets a low number for nothing.</details>
+# <details><summary>The second: new text is always harder.</summary>No: new text is harder for both, but how the first would do on it has not been measured.</details>
+# <details><summary>You cannot tell.</summary>Right: a score on the text that was counted also measures memory. Examine both on the same new text.</details>
+#
+# **3. Why does the counter pretend to have seen one byte more, spread evenly?**
+#
+# <details><summary>So that nothing has probability 0: a single byte that was never seen would make the whole bill infinite.</summary>Right: one infinite payment makes the mean infinite, too, however good the other guesses were.</details>
+# <details><summary>So that rare bytes become as probable as common ones.</summary>No: 1/256 of one byte hardly changes the share of a byte that was seen, and common ones stay common.</details>
+# <details><summary>So that the score on the training part gets better.</summary>No: there the bare shares would be a little better. It pays off on new text, where something unseen can come.</details>
+# <details><summary>So that longer contexts are seen more often.</summary>No: nothing is seen more often. It only says what to answer when the counts say nothing.</details>
+#
 # ## What you can do now
 #
 # - [x] say where the road leads: a causal gMLP that writes, long texts, deep models, an honest comparison;
 # - [x] turn text into bytes and back: a token is a byte, the vocabulary is 256;
 # - [x] measure a guesser in bits per byte, on text that it has not learned from;
 # - [x] guess by counting, and say why that stops: what was never seen cannot be counted.
+#
+# **Practise:** the [exercises](../exercises/00_welcome.ipynb) of this lesson: four, in about 40 minutes.
 #
 # **Next:** what does a model have that a counter has not? It looks at many positions and *combines* them. How positions
 # can talk to each other, with one matrix and no attention, is [lesson 01](01_spatial_gating.ipynb).

@@ -578,6 +578,29 @@ for seq_len in (12, 128, 1024):
     print(f"seq_len {seq_len:5}: {SpatialGatingUnit(128, seq_len).weight.numel():>9,} weights in W")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. Why can no per-token network learn to shift a word, however long it is trained?**
+#
+# <details><summary>Because it has too few layers.</summary>No: more layers work on the same single letter. What is wanted stands at another position.</details>
+# <details><summary>Because its training needs a smaller learning rate.</summary>No: with any learning rate, nothing carries a letter from one position to another.</details>
+# <details><summary>Because the letter that it should say stands where it cannot look.</summary>Right: each position sees its own letter alone, and that says nothing about its neighbour.</details>
+#
+# **2. Row 4 of W is zero but for a single 1, in column 2. What does that mean for <code>W @ v</code>?**
+#
+# <details><summary>Position 4 of the result holds what position 2 of v held.</summary>Right: the row says who collects, the column says from whom.</details>
+# <details><summary>Position 2 of the result holds what position 4 of v held.</summary>No: that would be a 1 in row 2, column 4. Row first, then column.</details>
+# <details><summary>In every position, channel 4 of the result holds what channel 2 of v held.</summary>No: W stands on the left of v, and from there it mixes positions. Channels are mixed from the right.</details>
+#
+# **3. The unit starts with W near 0 and b = 1. What does it do then?**
+#
+# <details><summary>Nothing comes out, because 0 times anything is 0.</summary>No: W v is about 0, but the bias is added before the product, so the gate is 1 and not 0.</details>
+# <details><summary>Every position gets the mean of all positions.</summary>No: a mean would need 1/n in every entry of W. With W near 0 nobody hears anybody.</details>
+# <details><summary>The mixed v comes out, with the size of u.</summary>No: what is mixed is about 0 at the start, and only the bias is left of the gate.</details>
+# <details><summary>u comes out as it is, so the network begins as a per-token network.</summary>Right: the gate is 1 everywhere. To listen to others is something that it learns later.</details>
+#
 # ## What you can do now
 #
 # - [x] say why a per-token network cannot reverse a word: what it needs stands elsewhere, and it stays at chance;
@@ -586,8 +609,7 @@ for seq_len in (12, 128, 1024):
 # - [x] explain the start: $W \approx 0$, $b = 1$ lets $u$ through, and listening is learned;
 # - [x] give it heads: one recipe per group of channels, for two letters at once.
 #
-# **Practise:** [exercises 01](../exercises/01_spatial_gating.ipynb): build `spatial_mix` yourself; the check knows
-# the usual mistakes by name.
+# **Practise:** the [exercises](../exercises/01_spatial_gating.ipynb) of this lesson: five, in about 55 minutes.
 #
 # **Next:** our unit looked both ways, and that was fine for filling gaps. But a model that *writes* meets its
 # text from left to right, and the letter on its right is just what it must guess. What happens if we let it

@@ -485,6 +485,30 @@ torch.testing.assert_close(finished(windows), honest(windows))
 print("equal to yours on", tuple(windows.shape))
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. The cheater scores near 0 bits on text that it has not seen. Why does it write rubbish?**
+#
+# <details><summary>It has learned the training text by heart.</summary>No: the bits were measured on text that it has not seen, and were as low there.</details>
+# <details><summary>Two hundred steps are too few to learn to write.</summary>No: they were enough to learn what pays, and more of them would only make the peeking surer.</details>
+# <details><summary>Where it writes there is no byte to its right, and it has learned nothing but to read that byte.</summary>Right: when it writes, every position is as blind as the last one of a window.</details>
+# <details><summary>The sampler draws at random instead of taking the best byte.</summary>No: it draws by the model's own chances, and a model that knew the next byte would give it nearly all of them.</details>
+#
+# **2. Why do we fill the upper triangle with 0, and not with minus infinity as attention does?**
+#
+# <details><summary>Here the weights multiply the tokens as they are; no softmax follows.</summary>Right: a weight of 0 takes a token out of the sum, while minus infinity becomes 0 only in a softmax.</details>
+# <details><summary>Minus infinity would hide the diagonal as well.</summary>No: which entries are filled is up to the mask, not to the number that fills them.</details>
+# <details><summary>0 keeps the gradient of the hidden weights alive.</summary>No: hidden weights get no gradient, and need none, since they never count.</details>
+#
+# **3. A unit masks with <code>tril(-1)</code>, so the diagonal is hidden, too. Byte 20 of 32 changes. Which outputs move?**
+#
+# <details><summary>21 to 31</summary>No: the mask hides byte 20 from the gate of position 20, but the gate is not all that reaches an output.</details>
+# <details><summary>20 to 31</summary>Right: the half <code>u</code> carries every position's own byte around the matrix, whatever the mask says.</details>
+# <details><summary>0 to 20</summary>No: a change is read by later positions; row i of a lower triangle reads columns before i.</details>
+# <details><summary>all of them</summary>No: a lower triangle reads nothing to the right, so outputs 0 to 19 cannot hear of byte 20.</details>
+#
 # ## What you can do now
 #
 # - [x] be suspicious of a score that is too good, and ask where the answer could have come from;
@@ -493,8 +517,7 @@ print("equal to yours on", tuple(windows.shape))
 # - [x] mask right: zeros above the diagonal, on every call; and predict 1, 0.925 and 0.55 with a pencil;
 # - [x] write text with six lines.
 #
-# **Practise:** [exercises 02](../exercises/02_causal_masking.ipynb): the mask, and a detector that finds the leak in
-# any model.
+# **Practise:** the [exercises](../exercises/02_causal_masking.ipynb) of this lesson: five, in about 70 minutes.
 #
 # **Next:** one unit is a shallow reader. Stack sixteen of them, and nothing is learned at all. Why, and what two small
 # additions mend it, is the subject of [lesson 03](03_residual_blocks.ipynb).

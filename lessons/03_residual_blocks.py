@@ -452,6 +452,29 @@ print("moved:", *moved)
 assert moved == list(range(20, n))
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. Sixteen plain blocks learned less than no block at all. Why?**
+#
+# <details><summary>They have so many parameters that they learned the text by heart.</summary>No: then the loss in training would have been low, and it was high.</details>
+# <details><summary>Sixteen blocks cannot say what a single one can.</summary>No: they could say it, and more; they are not able to learn it.</details>
+# <details><summary>What tells the windows apart fades on the way up, and the gradient fades on the way down.</summary>Right: the last layers see no differences, and the first ones get no gradient.</details>
+#
+# **2. Why does the gradient reach the first of sixteen residual layers?**
+#
+# <details><summary>Adding x makes the derivative of f larger.</summary>No: f and its derivative are what they were; what is new stands beside them.</details>
+# <details><summary>The derivative of a step is 1 + f', and the 1 does not fade.</summary>Right: however many layers there are, one way down goes through none of them.</details>
+# <details><summary>The residual brings each gradient to a standard size.</summary>No: nothing is rescaled; the gradient of the output is handed down as it is, with something added.</details>
+#
+# **3. Where does the norm of a pre-norm layer stand, and what does that give?**
+#
+# <details><summary>Before f, on the branch: f sees numbers of standard size, and x passes untouched.</summary>Right: the sum may grow from layer to layer, but no layer ever sees its size.</details>
+# <details><summary>After the sum: x has standard size in every layer.</summary>No: that is post-norm, where x is rescaled at each layer and nothing passes untouched.</details>
+# <details><summary>Behind f, on the branch: what is added always has the same size.</summary>No: then f itself would see an x that grows from layer to layer.</details>
+# <details><summary>Before f and around it: both x and what f reads are normalised.</summary>No: x itself must not be normalised, or it is rescaled on its way from layer to layer.</details>
+#
 # ## What you can do now
 #
 # - [x] build the gMLP block: widen, talk, narrow;
@@ -460,7 +483,7 @@ assert moved == list(range(20, n))
 # - [x] place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: training bears larger steps;
 # - [x] explain GEGLU: it multiplies where others must approximate.
 #
-# **Practise:** [exercises 03](../exercises/03_residual_blocks.ipynb): GEGLU, and a layer whose norm stands in the wrong place.
+# **Practise:** the [exercises](../exercises/03_residual_blocks.ipynb) of this lesson: five, in about 60 minutes.
 #
 # **Next:** all parts are there. [Lesson 04](04_training.ipynb) puts them together and trains a language model properly, beside
 # a Transformer of nearly twice the size.

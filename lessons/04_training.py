@@ -611,6 +611,29 @@ assert [learning_rate(s, 200, 1.0, 50) for s in range(200)] == rates
 print("batches, loss and schedule: equal to yours")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. A new model, not trained at all, scores 0.4 bits per byte on its first batch. What do you make of it?**
+#
+# <details><summary>It had luck with its starting weights, and will learn fast</summary>No: random scores know nothing of the text, so they cost about 8 bits, whatever the seed.</details>
+# <details><summary>The batch was easy, so another one has to be drawn</summary>No: for a model that knows nothing, no batch is easy; every byte costs about 8 bits.</details>
+# <details><summary>There is a bug: it cannot know that much</summary>Right: without knowledge a byte of 256 costs about 8 bits. Far less means that the loss, or what it is held against, is wrong.</details>
+#
+# **2. What does clipping at 1 do to a gradient of length 0.3?**
+#
+# <details><summary>Nothing</summary>Right: it only cuts what is longer than the limit, so this one stays as it is.</details>
+# <details><summary>It makes it longer, to the length 1, and keeps the direction</summary>No: it keeps the direction, but it only shortens; a short gradient would gain nothing from being stretched.</details>
+# <details><summary>It cuts off each number in it that is above 1</summary>No: it looks at the length of the whole, and one factor for all numbers keeps the direction.</details>
+#
+# **3. A checkpoint holds the weights and the number of the step, but not the optimizer. You go on from it with AdamW. What is different?**
+#
+# <details><summary>Nothing, since a model is its weights</summary>No: a step of AdamW depends on the gradients before it, and these are forgotten.</details>
+# <details><summary>The first steps have another size than they would have had</summary>Right: AdamW sets the step of each weight by the recent size of its gradients, and has to collect that anew.</details>
+# <details><summary>The same batches come again from the start</summary>No: the seed of a batch is the number of the step, and that was kept.</details>
+# <details><summary>The schedule warms up again</summary>No: the rate comes from the number of the step, and that was kept.</details>
+#
 # ## What you can do now
 #
 # - [x] assemble a language model: embedding, blocks, norm, logits;
@@ -619,7 +642,7 @@ print("batches, loss and schedule: equal to yours")
 # - [x] tell training loss from validation loss, and resume a run to the last bit;
 # - [x] compare two models over the same batches and steps, and say what follows and what does not.
 #
-# **Practise:** [exercises 04](../exercises/04_training.ipynb): the loss in bits per byte.
+# **Practise:** the [exercises](../exercises/04_training.ipynb) of this lesson: five, in about 55 minutes.
 #
 # **Play:** change `"pydocs"` at the top to `"stdlib"`, Python's own source code, or to the path of a text of
 # your own, and raise `steps` to 2,000. It takes ten times as long (the Transformer as well), and what it writes is better. If an `assert` that

@@ -801,6 +801,29 @@ assert decode(theirs) == fast == slow
 print("texts: equal to yours")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. You raise the temperature. Why does top-p then keep more bytes, when it comes after the temperature, and top-k as many as before?**
+#
+# <details><summary>Because the temperature changes the order of the bytes</summary>No: dividing all logits by one number leaves their order as it was.</details>
+# <details><summary>Because top-p looks at sums of chances, and top-k only at their order</summary>Right: the likeliest lose chances to the tail, so it takes more of them to come to p; the order stays.</details>
+# <details><summary>Because top-k cuts logits, and the temperature works on chances</summary>No: both filters come after the same division of the logits.</details>
+#
+# **2. In a model that has just been made, a cached step writes the same text as a full pass. What does that prove of the cache?**
+#
+# <details><summary>That it is right: the same text cannot come about by chance</summary>No: it does not take chance; in a new model any gate is about 1, so a wrong cache writes the same text, too.</details>
+# <details><summary>That it is right, but not that it is fast</summary>No: about speed it says nothing, that is true, but wrong caches pass this test as well.</details>
+# <details><summary>Little: the cache hardly counts in such a model</summary>Right: W is nearly 0 and b is 1, so each gate is about 1, whatever the cache holds. Make W large, then test.</details>
+#
+# **3. The context is full. Why can the cache not drop the oldest byte and go on?**
+#
+# <details><summary>Because every byte then has another position, and so another row of W</summary>Right: row i belongs to position i. From the second layer on, what is kept was mixed by rows that no longer apply.</details>
+# <details><summary>Because the oldest byte is the one that the model needs most</summary>No: the far past helped this model so little that our sample could not show it.</details>
+# <details><summary>Because a cache can only grow, and never shrink</summary>No: what is kept can be cut like any tensor; our sliding step did so, and its logits were wrong.</details>
+# <details><summary>Because the mask would have to move along with it</summary>No: a step needs no mask, since the future is not there yet.</details>
+#
 # ## What you can do now
 #
 # - [x] show that the likeliest byte, always, leads in a circle;
@@ -809,7 +832,7 @@ print("texts: equal to yours")
 # - [x] test it by "cached equals full", on a model whose weights are large enough to matter;
 # - [x] say why nothing outlives a full context, what `keep` costs, and write in batches, with an end, and as a stream.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/05_generation.ipynb) of this lesson: five, in about 70 minutes.
 #
 # **Next:** a row of $W$ listens at fixed distances, whatever the text says. In some tasks *what* was said decides where to look. Lesson 06 shows one at which a gMLP is
 # stuck, and how little attention it takes.

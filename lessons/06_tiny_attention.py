@@ -603,6 +603,29 @@ torch.testing.assert_close(finished(y)[:, 9], finished(x)[:, 9])
 print("the last position does not notice the order of its past")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. A row of $W$ may be trained for as long as you like. What can it still not do?**
+#
+# <details><summary>Read a position that is far away.</summary>No: row <code>i</code> has a number for every earlier position, near or far.</details>
+# <details><summary>Read one position in this text and another one in the next, as the letters demand.</summary>Right: its numbers are fixed when training ends, so it reads the same places in every text.</details>
+# <details><summary>Take something away instead of adding it.</summary>No: its numbers may be negative. It is the shares of attention that may not.</details>
+# <details><summary>Listen to one position alone.</summary>No: a row with a single 1 does just that, and in the recall game it brings each value its key.</details>
+#
+# **2. Somebody masks after the softmax: all weights above the diagonal are 0. What is wrong?**
+#
+# <details><summary>Nothing: no later value is added up any more.</summary>No: the values are kept out, but the later keys have already been counted.</details>
+# <details><summary>The rows sum to less than 1, and training cannot cope with that.</summary>No: one could live with smaller numbers. What they depend on is the trouble.</details>
+# <details><summary>Each weight was divided by a sum over later positions, too, so its size tells something of the future.</summary>Right: change the last key, and every output before it moves.</details>
+#
+# **3. In the model that learned the recall game, which work does the first $W$ do, and which the second head?**
+#
+# <details><summary>The first W finds the key that is asked for, the second head says its value.</summary>No: W is the same for every text, so it cannot know where that key stands.</details>
+# <details><summary>The first W counts how often each value was told, the second head takes the largest.</summary>No: that is the guesser who never looks at the question, and from his level the model jumped.</details>
+# <details><summary>The first W brings each value the key before it, the second head finds the value that carries the key of the question.</summary>Right: the first is a matter of place, the second one of content.</details>
+#
 # ## What you can do now
 #
 # - [x] say what a row of $W$ cannot know: it is fixed after training, so it knows place, not content;
@@ -611,7 +634,7 @@ print("the last position does not notice the order of its past")
 # - [x] mask it with $-\infty$ before the softmax, along the right axis, and test that with a change of the whole input;
 # - [x] add it to the gate, and divide the labour: $W$ brings each value its key, attention finds it. On text it bought little.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/06_tiny_attention.ipynb) of this lesson: five, in about 60 minutes.
 #
 # **Next:** both $W$ and the scores are tables of $n$ × $n$. For a few hundred positions that is nothing; for a book it is more than a
 # laptop has. Lesson 07 cuts the text into windows.

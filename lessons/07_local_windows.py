@@ -690,6 +690,28 @@ print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 # Columns 20 to 33. And none of the four wrong ones passes, not even the quiet one. But mind what this test does not see: with one window nobody looks back, so `OwnWindow`, which
 # never does, would pass. For that there is *shift*. No single test is enough.
 #
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. We append zeros behind the text, and not in front of it. Why?**
+#
+# <details><summary>Because zeros in front would be added to the sums.</summary>No: a zero adds nothing, wherever it stands. It is the places that change.</details>
+# <details><summary>Because in front they move every letter to another row of W, and by how much tells the length of the text.</summary>Right: a letter that is not yet written would change what was said before it.</details>
+# <details><summary>Because it takes fewer zeros.</summary>No: as many are missing on either side. Only their place differs.</details>
+#
+# **2. In *shift*, the unit with <code>roll</code> was right everywhere, and the right unit was not. Why is it still the wrong one?**
+#
+# <details><summary>It is slower, since every window is copied.</summary>No: the right one copies its windows just as often.</details>
+# <details><summary>It has more numbers in W, and has learned the words by heart.</summary>No: both have w rows of 2w numbers, and they were examined on fresh words.</details>
+# <details><summary>Its first window reads the last one, so position 0 knew what no causal unit can know.</summary>Right: roll is a ring. A game that a causal model must lose finds that out.</details>
+#
+# **3. Before the first window we put zeros. In the unit that was enough; in attention the same zeros did harm. What is the difference?**
+#
+# <details><summary>Attention puts a softmax behind the scores, and a score of 0 gets a share like any other.</summary>Right: so the scores of nobody must become minus infinity before the softmax.</details>
+# <details><summary>Attention has no bias that could make up for the zeros.</summary>No: a bias could not give back the shares that went to nobody.</details>
+# <details><summary>The values of the zeros are added up, and make the output larger.</summary>No: their values are 0 as well. The output becomes smaller, since the shares for the others shrink.</details>
+#
 # ## What you can do now
 #
 # - [x] say what a long text costs: sixteen times the text, 256 times the numbers in $W$;
@@ -698,7 +720,7 @@ print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 # - [x] foretell its reach: between $w + 1$ and $2w$, one window more with each layer; and test it with a game that it must lose;
 # - [x] give attention the same windows, and mask the nothing: before a softmax, zero is a vote.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/07_local_windows.ipynb) of this lesson: five, in about 55 minutes.
 #
 # **Next:** 127 layers to cross a chapter are too many. What if far letters were made neighbours instead? Deal the text like cards, and lesson 08
 # begins.

@@ -628,6 +628,29 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. A fold brings far positions together. Why can it still not read the future?**
+#
+# <details><summary>The convolution behind it hides the future.</summary>No: it only mixes what the hands have said; the fold is causal without it, too.</details>
+# <details><summary>In every hand the positions lie in their old order, and the layer inside is causal.</summary>Right: to read only earlier cards of your own hand is to read only earlier positions.</details>
+# <details><summary>The zeros at the end of the text take the place of the future.</summary>No: they only make the length a multiple; nobody reads them.</details>
+# <details><summary>Positions of one hand stand too far apart to tell anything about the next one.</summary>No: distance is no protection; a layer that looks ahead would read <code>e</code> positions into the future.</details>
+#
+# **2. You leave out the convolution and put ten layers with a fold of 4 on top of each other. Which of these can the model not learn?**
+#
+# <details><summary>To repeat what stood 40 positions back.</summary>No: that is ten steps of four, all in one hand.</details>
+# <details><summary>To repeat what stood 4 positions back.</summary>No: that is the card before in the same hand.</details>
+# <details><summary>To repeat what stood 2 positions back.</summary>Right: it lies in another hand, and without the convolution the hands never meet, however many layers there are.</details>
+#
+# **3. Your test changes one position of one text and looks at which outputs move. Which mistake does it not find?**
+#
+# <details><summary>Texts and hands that come back in the order <code>(e b)</code>.</summary>Right: with one text both orders are the same; it takes two texts, of which you change one.</details>
+# <details><summary>Zeros behind the last position, for the convolution.</summary>No: then outputs before the changed position move.</details>
+# <details><summary>Cards that are dealt, but then stacked hand on hand.</summary>No: then answers stand at positions that are not theirs, some of them earlier ones.</details>
+#
 # ## What you can do now
 #
 # - [x] fold and unfold, and say where any position lands: hand `i % e`, place `i // e`;
@@ -636,6 +659,6 @@ except ValueError as error:
 # - [x] foretell who reads whom by three small tables and a matrix product;
 # - [x] say what a fold costs (its kernels), what it gives away (which hand it is, products across hands), and ask for a control before you praise it.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/08_axial_folding.ipynb) of this lesson: five, in about 70 minutes.
 #
 # **Next:** with folds the layers have become cheap, and stacks get deep. Lesson 09 asks whether all of them must be there at every step of training.

@@ -449,6 +449,29 @@ assert torch.equal(finished.eval()(inputs), model.eval()(inputs))
 print("equal to yours, in training and in eval")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. You compute the validation loss of a finished model three times on the same text, and get three values. What do you look for first?**
+#
+# <details><summary>A learning rate that is too high.</summary>No: no weight changes while you validate, so the rate plays no part.</details>
+# <details><summary>A survivor's number that was not divided by <code>p</code>.</summary>No: a wrong scale gives a wrong value, but the same one each time.</details>
+# <details><summary>A forgotten <code>eval()</code>.</summary>Right: dropout is still drawing, and each pass gets other draws.</details>
+#
+# **2. Why does a stack of residual layers bear it when one is skipped?**
+#
+# <details><summary>Because the input of a layer that is skipped goes on as it is.</summary>Right: <code>x + f(x)</code> becomes <code>x</code>, and the next layer finds what it is used to.</details>
+# <details><summary>Because the norm makes all layers do the same.</summary>No: the layers learn different things; the plain stack of the chapter has norms as well, and does not bear it.</details>
+# <details><summary>Because the other layers are scaled up by one over <code>p</code>.</summary>No: the lesson scales nothing; even an untrained residual stack changes only a little.</details>
+#
+# **3. No layer survived the draw. Why not simply keep the first one?**
+#
+# <details><summary>Because then more layers would take part on average.</summary>No: the number is the same, whichever layer is kept.</details>
+# <details><summary>Because the first layer is the one that is missed least.</summary>No: in the chapter's model it was the dearest; but that is not the point of the rule.</details>
+# <details><summary>Because a pass with the first layer alone trains nothing.</summary>No: it trains that layer, and the embedding and the logits with it.</details>
+# <details><summary>Because it would take part more often than the others, and be trained more.</summary>Right: the layer whose draw came closest is another one each time, so all have the same share.</details>
+#
 # ## What you can do now
 #
 # - [x] say what dropout does in training and afterwards, and find a forgotten `eval()` by figures that wobble;
@@ -457,6 +480,6 @@ print("equal to yours, in training and in eval")
 # - [x] say what layer dropout gives (cheaper steps, layers that can be cut) and takes (it learns less from each step);
 # - [x] test that an argument does something.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/09_layer_dropout.ipynb) of this lesson: five, in about 55 minutes.
 #
 # **Next:** to train a deep model, PyTorch keeps what every layer computed until the backward pass. Lesson 10 asks whether it must.

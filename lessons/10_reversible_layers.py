@@ -709,6 +709,29 @@ viz.curves(
 #
 # **So, can we forget the activations?** We can: for a third to a half more time, as long as the layers are not too loud and the dice fall the same.
 #
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. Why can a pair be undone, whatever <code>f</code> and <code>g</code> are?**
+#
+# <details><summary>Because <code>f</code> and <code>g</code> are small enough for their inverses to be computed.</summary>No: neither is ever inverted; squaring, which has no inverse, served as <code>f</code>.</details>
+# <details><summary>Because the outputs of <code>f</code> and <code>g</code> are kept until the backward pass.</summary>No: only the last two streams are kept; what the layers returned is computed again.</details>
+# <details><summary>Because the stream that a layer has read is still there when its turn comes, so it can be called again.</summary>Right: called with the same input it returns what it had added, and that is taken away.</details>
+# <details><summary>Because both streams start as the same <code>x</code>.</summary>No: from the first pair on the streams differ, and the way back never uses how they began.</details>
+#
+# **2. You train with dropout, and your backward pass does not set the dice back. How do you notice?**
+#
+# <details><summary>You do not, unless you compare the gradients with those of a run that keeps everything.</summary>Right: shapes are right, nothing is NaN, and the loss may even fall; only the strict judge sees it.</details>
+# <details><summary>By an error: the streams that come back do not fit.</summary>No: they have the right shape and type, and no step checks their values.</details>
+# <details><summary>By gradients that are a little noisier, which training evens out.</summary>No: all pairs further down start from inputs that never were, so their gradients are wrong, not just noisy.</details>
+#
+# **3. A model with <code>reversible=True</code> guesses better than the same one with <code>reversible=False</code>. What has been shown?**
+#
+# <details><summary>That exact gradients are worth more than those of ordinary training.</summary>No: the gradients of both are those of the usual rules, up to rounding.</details>
+# <details><summary>That forgetting activations does not harm.</summary>No: for that you compare the same two-stream model, once keeping and once forgetting.</details>
+# <details><summary>That the larger one of two different architectures guesses better.</summary>Right: two streams and a <code>g</code> for each <code>f</code> came along, and saving memory had no part in it.</details>
+#
 # ## What you can do now
 #
 # - [x] count what a forward pass keeps: here sixteen times its input for each layer, and proportional to depth;
@@ -717,6 +740,6 @@ viz.curves(
 # - [x] name the price: one more forward pass, drift that loud layers make harmful, dice that must be set back;
 # - [x] choose: keep while memory suffices, checkpoint plain layers, reverse where depth or length is large.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/10_reversible_layers.ipynb) of this lesson: five, in about 60 minutes.
 #
 # **Next:** you have met every part by itself. Lesson 11 puts them into one model, lets it read 16,384 bytes at once, and holds it beside the research code, with tests like yours.

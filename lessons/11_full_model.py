@@ -688,6 +688,29 @@ for wrong in ({"heads": 3}, {"window": ((0, 1),) * 4}, {"prob_survival": 0}):
         print(error)
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. A layer reads its whole sequence, because its window is as long as that. You make the window one shorter, and <code>W</code> gets almost twice as large. Why?**
+#
+# <details><summary>The last position now needs a window of its own, with weights of its own.</summary>No: all windows share the rows of one <code>W</code>, however many there are.</details>
+# <details><summary>The layer was plain, and now it has windows, whose rows span two of them.</summary>Right: a row of the plain unit has a column for each position, a row with look-back one for each place of two windows.</details>
+# <details><summary>Shorter windows need more heads to reach as far.</summary>No: heads are an argument of their own, and a window does not change them.</details>
+# <details><summary>It cannot: a shorter window always has a smaller <code>W</code>.</summary>No: that holds as long as both are windows, but the longer one was none.</details>
+#
+# **2. Somebody puts the residual inside the fold. What tells you?**
+#
+# <details><summary>The test for leaks: the convolution now mixes later positions in.</summary>No: the convolution is causal wherever the residual stands.</details>
+# <details><summary>An error of shapes, because a folded <code>x</code> is added to one that is not folded.</summary>No: inside the fold both are folded, and the sum fits.</details>
+# <details><summary>Listening in the layers: the differences between texts shrink with each of them.</summary>Right: what should pass untouched goes through the convolution every time.</details>
+#
+# **3. A fresh model, with <code>W</code> all zeros, passes your test for leaks. What do you know?**
+#
+# <details><summary>Next to nothing about its mask: weights of zero carry no information from anywhere.</summary>Right: the leaky model passed as well, until its weights were awake.</details>
+# <details><summary>That it is causal: a test that passes with one set of weights passes with all.</summary>No: a leak whose weight is zero moves nothing, and training makes the weight larger.</details>
+# <details><summary>That it will not learn, since no gradient reaches a <code>W</code> of zeros.</summary>No: the gradient of <code>W</code> depends on its input, so it is not zero, and training can begin.</details>
+#
 # ## What you can do now
 #
 # - [x] put the parts together: norm, fold, block, unit and attention inside; the residual outside;
@@ -696,7 +719,7 @@ for wrong in ({"heads": 3}, {"window": ((0, 1),) * 4}, {"prob_survival": 0}):
 # - [x] test a whole model: causal, any length, cached, with weights that are awake;
 # - [x] read research code with tests: first the control, then one law after the other; and with thanks.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/11_full_model.ipynb) of this lesson: five, in about 70 minutes.
 #
 # **Play:** write a schedule of your own for 64 positions, with folds of at most 4, in which every position hears everything after *three* layers, with as few numbers
 # in $W$ as you can. `viz.receptive_field` is the judge. (Why the limit? Try `((1, 64),) * 3`, and say who does the listening there.)

@@ -693,6 +693,29 @@ folder.cleanup()
 print("gradients and weights equal to yours, after a step in four parts")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. You forget to divide the losses of four parts by 4, and train with AdamW. What does the loss curve show?**
+#
+# <details><summary>It explodes, since every step is four times too long.</summary>No: so it is with SGD. AdamW divides each gradient by its own recent size, so the four cancels.</details>
+# <details><summary>Hardly anything: the mistake shows in the gradient, not in the curve.</summary>Right: AdamW does not notice a factor, so compare gradients, before you clip at a fixed length or change the number of parts.</details>
+# <details><summary>It falls four times as fast.</summary>No: a gradient four times as long does not make AdamW's steps longer, for it looks at each gradient beside its own recent size.</details>
+#
+# **2. Two workers hold copies of one model. After one step the average of the gradients was forgotten. What then?**
+#
+# <details><summary>The next average brings the copies together again.</summary>No: averaged are the gradients, not the weights; equal steps from two places end in two places.</details>
+# <details><summary>The next all-reduce raises an error, because the weights differ.</summary>No: nobody compares the weights, and the gradients still have one shape.</details>
+# <details><summary>There are two different models from then on, and nobody is told.</summary>Right: equal steps keep equal weights equal, and different weights different.</details>
+#
+# **3. A model writes one token at a time, and memory sets the limit. What makes a token cheaper?**
+#
+# <details><summary>Several texts at once, for then one reading of the weights serves all of them.</summary>Right: the weights are read in any case, and more tokens at once share that bill.</details>
+# <details><summary>A processor with the same memory that multiplies twice as fast.</summary>No: it only waits longer; on the slope of the roof the arithmetic is not what limits.</details>
+# <details><summary>Nothing: each token costs the same number of FLOPs.</summary>No: FLOPs are not what sets the time here; the bytes are, and they can be shared.</details>
+# <details><summary>Adding up in 16 bits as well as multiplying.</summary>No: that saves few bytes next to the weights, and sums stand still.</details>
+#
 # ## What you can do now
 #
 # - [x] cut a batch into parts, or share it among processes, and prove it by the gradient, since the loss may hide a mistake;
@@ -701,7 +724,7 @@ print("gradients and weights equal to yours, after a step in four parts")
 # - [x] count FLOPs and bytes, draw the roof, and say what memory bounds: gating, and writing one token at a time;
 # - [x] say what `torch.compile` saves, trips to memory, and after how many calls that has paid.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/12_scaling_up.ipynb) of this lesson: five, in about 75 minutes.
 #
 # **Next:** the machinery may grow, and what is learned stays what it was. So what *is* learned, and is it any good? In lesson 13 you find out, with an experiment of your own, several seeds, and error
 # bars.

@@ -634,6 +634,28 @@ if kept:
 print("equal to benchmarks/results/capstone.json" if kept else "nothing to compare with")
 
 # %% [markdown]
+# ## Do you remember?
+#
+# Choose an answer, then click it.
+#
+# **1. With three seeds, mean ± 2 standard errors misses the truth almost once in five times. Why so often?**
+#
+# <details><summary>Because three runs are not normally distributed.</summary>No: in the simulation they were, exactly, and it missed as often.</details>
+# <details><summary>Because the standard error leaves out how much single runs spread.</summary>No: it is made of just that spread, divided by the root of the number of runs.</details>
+# <details><summary>Because three values often lie close together by chance, and then the bar is too short.</summary>Right: the bar is computed from the same three values as the mean; Student's factor makes up for it.</details>
+#
+# **2. The intervals of two models overlap. May one of them still be shown to be better?**
+#
+# <details><summary>Yes: what counts is the interval of their differences, seed by seed.</summary>Right: what a seed does to both models cancels in the difference, so its interval can keep clear of 0.</details>
+# <details><summary>No: overlap means that the difference may be chance.</summary>No: each interval contains chance that both models share, and that part is not in their difference.</details>
+# <details><summary>Yes, if the better one has the best single run.</summary>No: the best of several runs is partly luck, and the luck does not come again.</details>
+#
+# **3. You try twenty ideas, keep the one with the best validation result, and report that result. What is wrong?**
+#
+# <details><summary>Nothing, as long as all twenty had the same seed and the same number of steps.</summary>No: even then the best of twenty worthless ideas looks better than it is.</details>
+# <details><summary>It is too good: the run that chose the idea also says how good it is.</summary>Right: the best is partly lucky, so run it again with new seeds, or look once at a test part.</details>
+# <details><summary>It is too bad: with more steps the idea would have won by more.</summary>No: the choice goes to whoever was lucky, which flatters the result.</details>
+#
 # ## What you can do now
 #
 # - [x] say what varies, what is held equal and what is measured, and so ask a question that an experiment can answer;
@@ -642,7 +664,7 @@ print("equal to benchmarks/results/capstone.json" if kept else "nothing to compa
 # - [x] ask five questions of a table: equal in what, how many tries, how many seeds, which bar, what is left out;
 # - [x] write a report that `complain` has nothing to say about, and that says what it does not show.
 #
-# **Practise:** change one number of this chapter, predict what follows, and run it again.
+# **Practise:** the [exercises](../exercises/13_capstone.ipynb) of this lesson: five, in about 75 minutes.
 #
 # ## Where to go from here
 #

@@ -89,6 +89,32 @@ def test_the_code_given_to_debug_is_not_attempted_but_code_like_it_is_wrong(name
     assert result.diagnosis in known
 
 
+def test_there_are_enough_exercises_of_every_kind_in_every_lesson() -> None:
+    lessons: dict[str, list[str]] = {}
+    for exercise in EXERCISES.values():
+        lessons.setdefault(exercise.lesson, []).append(exercise.kind)
+    assert len(lessons) == 14
+    for lesson, kinds in lessons.items():
+        least = 3 if lesson.startswith("00") else 4
+        assert len(set(kinds)) >= least, (lesson, kinds)
+    assert len(EXERCISES) >= 60
+    assert sum(exercise.kind != "predict" for exercise in EXERCISES.values()) >= 45
+
+
+@pytest.mark.parametrize("lesson", sorted({it.lesson for it in EXERCISES.values()}))
+def test_each_lesson_ends_with_questions_answered_in_place(lesson: str) -> None:
+    text = (LESSONS / f"{lesson}.py").read_text(encoding="utf-8")
+    questions = re.findall(r"# \*\*\d\. .+?\*\*\n#\n((?:# <details>.*\n)+)", text)
+    assert 2 <= len(questions) <= 3
+    for options in questions:
+        answers = re.findall(
+            r"# <details><summary>(.+?)</summary>(Right|No): (.+?)</details>\n", options
+        )
+        assert len(answers) == options.count("\n") >= 3
+        assert [verdict for _, verdict, _ in answers].count("Right") == 1
+        assert all(len(reason.split()) >= 4 for _, _, reason in answers)
+
+
 # Every verdict
 
 

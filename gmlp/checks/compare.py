@@ -87,7 +87,11 @@ def as_number(value: Any) -> float | int | None:
 def _parts_fault(
     yours: Any, expected: Sequence[Any], axes: str, parts: Sequence[str], tolerance: float
 ) -> Fault | None:
-    names = parts or [f"part {i}" for i in range(len(expected))]
+    alike = len(parts) == len(expected)
+    names = parts if alike else [f"part {i}" for i in range(len(expected))]
+    if not isinstance(yours, list | tuple) and not parts:
+        kind = type(yours).__name__
+        return "type", f"Your function returned a value of type {kind}; asked for is a list."
     if not isinstance(yours, list | tuple):
         return "type", (
             f"Your function returned a value of type {type(yours).__name__}; asked for are "
@@ -95,7 +99,7 @@ def _parts_fault(
         )
     if len(yours) != len(expected):
         return "shape", f"You returned {len(yours)} values; asked for are {len(expected)}" + (
-            f": {', '.join(names)}." if parts else "."
+            f": {', '.join(names)}." if alike else "."
         )
     letters = [part.strip() for part in axes.split(",")]
     letters = letters if len(letters) == len(expected) else letters[:1] * len(expected)
@@ -115,17 +119,17 @@ def _tensor_fault(yours: Any, expected: Tensor, axes: str, owner: str) -> Fault 
             f"{expected.device}, as the inputs are."
         )
     if yours.shape != expected.shape:
-        letters = f", that is ({', '.join(axes.split())})" if axes else ", a single number"
+        letters = f", that is ({', '.join(axes.split())})" if axes else ""
+        letters = letters if expected.dim() else ", a single number"
         return "shape", (
             f"{owner} has shape {tuple(yours.shape)}; "
             f"asked for is {tuple(expected.shape)}{letters}."
         )
     if yours.dtype != expected.dtype:
-        return "dtype", (
-            f"{owner} has dtype {yours.dtype}; asked for is {expected.dtype}"
-            + (", as in the inputs." if expected.is_floating_point() else ".")
-        )
+        return "dtype", (f"{owner} has dtype {yours.dtype}; asked for is {expected.dtype}.")
     if (bad := ~yours.isfinite() & expected.isfinite()).any():
+        if not expected.isfinite().all():
+            return "values", f"At {_index(bad)} stands {yours[bad][0].item()}, and should not."
         return "not finite", (
             f"{int(bad.sum())} of {bad.numel()} numbers are NaN or infinite, the first at "
             f"{_index(bad)}. Look for a division by zero, a log of zero or an -inf."
@@ -171,13 +175,15 @@ def _type_message(yours: object, expected: object) -> str:
     else:
         asked = "a tensor"
         if isinstance(yours, np.ndarray | np.generic):
-            advice = "Stay in torch all the way; numpy carries no gradients."
+            advice = "Stay in torch all the way: no .numpy(), which loses gradients."
         elif isinstance(yours, tuple):
             advice = "Return the tensor alone. A comma at the end of the return line makes a tuple."
+        elif isinstance(yours, list) and not tensors_of(yours):
+            advice = "torch.tensor(...) makes a tensor of a list of numbers."
         elif isinstance(yours, list):
             advice = "torch.stack or torch.cat joins a list of tensors into one."
         elif isinstance(yours, int | float):
-            advice = "Leave it a tensor; .item() and float(...) cut the gradient off."
+            advice = "Leave it a tensor: without .item() or float(...)."
         elif callable(yours):
             advice = "Did you forget the brackets that call a function?"
         else:
@@ -188,9 +194,8 @@ def _type_message(yours: object, expected: object) -> str:
 
 def in_place(names: Sequence[str]) -> str:
     return (
-        f"Your code changes {' and '.join(f'`{name}`' for name in names)} in place, so the "
-        f"caller's "
-        "tensor is no longer what it was. Methods that end in _, `+=` and `x[...] = ` do that: "
+        f"Your code changes {' and '.join(f'`{name}`' for name in names)} in place, so for the "
+        "caller it is no longer what it was. Methods that end in _, `+=` and `x[...] = ` do that: "
         "make a new tensor, or clone first."
     )
 
@@ -229,14 +234,18 @@ def probes(pairs: Sequence[tuple[Outcome, Outcome]], first: int, axes: str) -> I
     )
     yield f"{where if letters else 'Yours'} is {yours[place].item():.4g}, off by {size:.2g}."
     for axis, letter in enumerate(letters.split()):
-        hit = off.transpose(0, axis).flatten(1).any(1)
+        hit = off.transpose(0, axis).reshape(off.shape[axis], -1).any(1)
         if not hit.all():
             yield f"Along axis {axis} ({letter}) only {hit.nonzero().flatten().tolist()} differ."
-    for name, wanted in (target.gradients or {}).items():
-        if wanted is not None and wanted.any():
-            had = (answer.gradients or {}).get(name)
-            if had is None or not had.any():
-                yield f"Your answer does not depend on `{name}` at all; the right one does."
+    unused = [
+        f"`{name}`"
+        for name, wanted in (target.gradients or {}).items()
+        if wanted is not None and wanted.any() and answer.backward_error is None
+        if (had := (answer.gradients or {}).get(name)) is None or not had.any()
+    ]
+    if unused:
+        some = ", ".join(unused[:3]) + ", …" * (len(unused) > 3)
+        yield f"Your answer does not depend on {some} at all; the right one does."
     both = [(a.value, t.value) for a, t in pairs if isinstance(a.value, Tensor)]
     flat = [(a.detach().double(), t.detach().double()) for a, t in both if a.shape == t.shape]
     if not flat or not isinstance(target.value, Tensor):

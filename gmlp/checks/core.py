@@ -10,11 +10,8 @@ import difflib
 import functools
 import importlib
 import inspect
-import linecache
 import pkgutil
 import secrets
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -219,9 +216,24 @@ def judge(f: Callable[..., Any], exercise: Exercise, seed: int | None = None) ->
     torch.set_num_threads(1)  # the tensors are tiny: threads would only wait for each other
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("cpu"):
-            return _Judge(f, exercise, seed).result()
+            return _Judge(exercise, seed, f).result()
     finally:
         torch.set_num_threads(threads)
+
+
+def judge_elsewhere(
+    exercise: Exercise,
+    seed: int,
+    run_elsewhere: Callable[[list[str], list[tuple[Any, ...]], int], list[Outcome]],
+) -> Result:
+    """What :func:`judge` finds of an answer that another process runs.
+
+    ``run_elsewhere`` gets the names of the arguments, the inputs of each run and a seed for the
+    global random numbers; it returns what came of each run. Nothing of the answer runs here.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("cpu"):
+        one = _Judge(exercise, seed)
+        return one.verdict(run_elsewhere(one.names, one.cases, one.seed))
 
 
 def hint(f: Callable[..., Any] | str) -> Hint:
@@ -289,21 +301,20 @@ def named(code: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 class _Judge:
-    """The runs of one check."""
+    """The runs of one check; of an answer that runs elsewhere, ``f`` is None."""
 
-    def __init__(self, f: Callable[..., Any], exercise: Exercise, seed: int) -> None:
+    def __init__(self, exercise: Exercise, seed: int, f: Callable[..., Any] | None = None) -> None:
         self.f, self.exercise, self.seed = f, exercise, seed % 2**63
         generator = torch.Generator().manual_seed(self.seed)
         self.cases = [exercise.draw(Draw(generator, i)) for i in range(exercise.draws)]
         signature = inspect.signature(exercise.use or exercise.solution)
         self.names = [*signature.parameters][1 if exercise.use else 0 :]
+        # Where the right answer has no gradients, nobody need trip over those of the inputs.
+        self.grad = True
+        self.grad = self.run(exercise.solution, self.cases[0]).gradients is not None
 
     def run(self, code: Callable[..., Any], case: Sequence[Any]) -> Outcome:
-        return run(self._called(code), self.names, case, self.seed)
-
-    def _called(self, code: Callable[..., Any]) -> Callable[..., Any]:
-        use = self.exercise.use
-        return code if use is None else functools.partial(use, code)
+        return run(code, self.names, case, self.seed, self.exercise.use, self.grad)
 
     def fault(self, answer: Outcome, target: Outcome) -> tuple[str, str] | None:
         it = self.exercise
@@ -317,27 +328,33 @@ class _Judge:
         return Result(self.exercise.name, state, diagnosis, lines)
 
     def result(self) -> Result:
-        f, exercise = self.f, self.exercise
-        if exercise.stub is not None and _code(f) == _code(exercise.stub):
+        f, stub = self.f, self.exercise.stub
+        if f is None or (stub is not None and _code(f) == _code(stub)):
             return self.say("not attempted", None, "This is still the code that you were given.")
-        answers = []
+        answers: list[Outcome] = []
         for case in self.cases:
             answers.append(self.run(f, case))
-            error = answers[-1].error
+            if isinstance(answers[-1].error, NotImplementedError | KeyboardInterrupt):
+                break
+        return self.verdict(answers)
+
+    def verdict(self, answers: Sequence[Outcome]) -> Result:
+        """What a run for each case, or as many as there were until one was stopped, comes to."""
+        exercise = self.exercise
+        for answer in answers:
+            error = answer.error
             if isinstance(error, NotImplementedError) and not error.args:  # torch's own have a text
                 return self.say(
                     "not attempted", None, "Put your code where `raise NotImplementedError` stands."
                 )
             if isinstance(error, KeyboardInterrupt):
-                lines = [*_explain(error, f)][1:]
-                return self.say(
-                    "raised",
-                    "interrupted",
-                    "It was stopped while your code ran. Does a loop never end?",
-                    *lines,
-                    answer=answers[-1],
-                )
+                stopped = "It was stopped while your code ran. Does a loop never end?"
+                lines = [line for line in (stopped, answer.where) if line]
+                return self.say("raised", "interrupted", *lines, answer=answer)
+        self.cases = self.cases[: len(answers)]
         targets = [self.run(exercise.solution, case) for case in self.cases]
+        if targets[0].error is not None:
+            raise RuntimeError(f"the solution of {exercise.name} fails") from targets[0].error
         pairs = [*zip(answers, targets, strict=True)]
         faults = [self.fault(answer, target) for answer, target in pairs]
         first = next((number for number, fault in enumerate(faults) if fault), None)
@@ -352,7 +369,7 @@ class _Judge:
         if exercise.kind == "predict":
             return self.say("right", None, exercise.because)
         seen = "values and gradients" if pairs[0][1].gradients else "answers"
-        lines = [f"Checked on {len(pairs)} random inputs: {seen} agree."]
+        lines = [f"Checked on {len(pairs)} random inputs: {seen} agree."] * bool(self.names)
         lines += [exercise.because] * bool(exercise.because)
         return self.say("right", None, *lines, *self._remarks(), answer=pairs[0][0])
 
@@ -362,32 +379,32 @@ class _Judge:
         first: int,
         fault: tuple[str, str] | None,
     ) -> Result:
-        f, exercise, case = self.f, self.exercise, self.cases[first]
+        exercise, case = self.exercise, self.cases[first]
         answer, _ = pairs[first]
         for known in exercise.misconceptions:
             if all(
                 self.fault(answer, self.run(known.wrong_implementation, case)) is None
                 for (answer, _), case in zip(pairs, self.cases, strict=True)
             ):
-                lines = [known.what_it_means, known.nudge, *_explain(answer.error, f)]
+                lines = [known.what_it_means, known.nudge, *_explain(answer)]
                 return self._drawn(
                     self.say("wrong", known.name, *lines, answer=answer), pairs[first]
                 )
 
-        called = (
-            [f"It was called as {_call(exercise.name, self.names, case)}."] if self.names else []
-        )
+        called = []
+        if self.names and exercise.use is None:
+            called = [f"It was called as {_call(exercise.name, self.names, case)}."]
         if answer.error is not None:
             kind = type(answer.error).__name__
-            return self.say("raised", kind, *_explain(answer.error, f), *called, answer=answer)
+            return self.say("raised", kind, *_explain(answer), *called, answer=answer)
         kind, message = fault or ("", "")
         if kind != "values":
             return self.say("wrong", kind, message, *called, answer=answer)
         lines = [message, *say_more(pairs, first, exercise.axes)]
-        if exercise.positions:
+        if exercise.positions and self.f is not None:
             mine, wanted = (
-                reads(self._called(code), self.names, case, self.seed, exercise.positions)
-                for code in (f, exercise.solution)
+                reads(code, self.names, case, self.seed, exercise.positions, exercise.use)
+                for code in (self.f, exercise.solution)
             )
             lines += compare_reads(mine, wanted, exercise.positions)
         result = self.say("wrong", kind, *lines, *called, answer=answer)
@@ -405,7 +422,7 @@ class _Judge:
 
     def _remarks(self) -> Iterator[str]:
         """What a right answer would still trip over: another dtype, another device."""
-        if self.exercise.use is not None:
+        if self.exercise.use is not None or self.f is None:
             return
         for to, words, remark in (
             (
@@ -419,7 +436,8 @@ class _Judge:
                 "meta",
                 ("device", "meta"),
                 "One remark: it makes a tensor on the CPU whatever device the inputs are on, so on "
-                "a GPU it would fail. `torch.arange(n, device=x.device)` follows the input.",
+                "a GPU it would fail. `device=x.device` in torch.arange, torch.ones and the like "
+                "follows the input.",
             ),
         ):
             case = [_moved(given, to) for given in self.cases[-1]]
@@ -450,6 +468,22 @@ def _moved(given: Any, to: Any) -> Any:
     return given
 
 
+def unchanged(source: str, exercise: Exercise) -> bool:
+    """Whether the source of a function is still the code that was given, without running it."""
+    if exercise.stub is None:
+        return False
+    try:
+        code = compile(source, "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(
+        inspect.iscode(one)
+        and one.co_name == exercise.name
+        and _code_of(one, one.co_consts[0] if one.co_consts else None) == _code(exercise.stub)
+        for one in code.co_consts
+    )
+
+
 def _code(f: Callable[..., Any]) -> object:
     """What a function does, without its name, place and docstring."""
     if isinstance(f, type):
@@ -470,20 +504,12 @@ def _code_of(code: CodeType, doc: str | None) -> object:
     return code.co_code, code.co_names, code.co_varnames, constants
 
 
-def _explain(error: BaseException | None, f: Callable[..., Any]) -> Iterator[str]:
-    """The learner's own error and line, if any; our frames and torch's are left out."""
-    if error is None:
-        return
-    yield _short(f"{type(error).__name__}: {error}", 400)
-    if isinstance(f, type):
-        space = vars(sys.modules[f.__module__]) if f.__module__ in sys.modules else None
-    else:
-        space = getattr(inspect.unwrap(f), "__globals__", None)  # cells of a notebook share it
-    for frame, number in reversed([*traceback.walk_tb(error.__traceback__)]):
-        if frame.f_globals is space:
-            source = linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
-            yield f"Line {number} of your code" + (f": `{source}`" if source else "")
-            return
+def _explain(answer: Outcome) -> Iterator[str]:
+    """The learner's own error and line, if any."""
+    if answer.error is not None:
+        yield _short(f"{type(answer.error).__name__}: {answer.error}", 400)
+        if answer.where:
+            yield answer.where
 
 
 def _short(text: str, limit: int) -> str:
@@ -496,6 +522,8 @@ def _call(name: str, names: Sequence[str], inputs: Sequence[Any]) -> str:
             return f"tensor {tuple(given.shape)}"
         if isinstance(given, list | tuple) and tensors_of(given):
             return f"[{', '.join(map(shown, given))}]"
+        if isinstance(given, nn.Module) and "__repr__" not in vars(type(given)):
+            return type(given).__name__
         return getattr(given, "__name__", None) or repr(given)
 
     pairs = zip(names, inputs, strict=True)

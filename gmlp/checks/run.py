@@ -1,7 +1,11 @@
 """One run of an answer: its value, its gradients, and what it did to its inputs."""
 
 import contextlib
+import inspect
 import io
+import linecache
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ class Outcome:
     backward_error: Exception | None = None
     changed: tuple[str, ...] = ()  # names of the inputs that were changed in place
     printed: str = ""
+    where: str = ""  # the line of the answer that raised the error
 
 
 class _Printed(io.StringIO):
@@ -34,17 +39,28 @@ class _Printed(io.StringIO):
         return len(text)
 
 
-def run(f: Callable[..., Any], names: Sequence[str], inputs: Sequence[Any], seed: int) -> Outcome:
-    """Run ``f`` on copies of ``inputs``, from the same random numbers each time."""
+def run(
+    f: Callable[..., Any],
+    names: Sequence[str],
+    inputs: Sequence[Any],
+    seed: int,
+    use: Callable[..., Any] | None = None,
+    grad: bool = True,
+) -> Outcome:
+    """Run ``f`` on copies of ``inputs``, from the same random numbers each time.
+
+    With ``use`` it is ``use(f, *inputs)`` that is called; with ``grad`` the inputs have gradients.
+    """
     leaves: dict[str, Tensor] = {}
-    arguments = [_copy(given, name, leaves) for name, given in zip(names, inputs, strict=True)]
+    pairs = zip(names, inputs, strict=True)
+    arguments = [_copy(given, name, leaves, grad) for name, given in pairs]
     torch.default_generator.manual_seed(seed)
     printed = _Printed()
     try:
         with contextlib.redirect_stdout(printed):
-            value = f(*arguments)
+            value = f(*arguments) if use is None else use(f, *arguments)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return Outcome(error=error, printed=printed.getvalue())
+        return Outcome(error=error, printed=printed.getvalue(), where=_where(error, f))
     changed = tuple(
         found
         for name, argument, given in zip(names, arguments, inputs, strict=True)
@@ -68,8 +84,26 @@ def run(f: Callable[..., Any], names: Sequence[str], inputs: Sequence[Any], seed
     return Outcome(value, None, gradients, backward_error, changed, printed.getvalue())
 
 
+def _where(error: BaseException, f: Callable[..., Any]) -> str:
+    """The innermost line of the answer's own that raised; frames of ours and torch's left out."""
+    if isinstance(f, type):
+        space = vars(sys.modules[f.__module__]) if f.__module__ in sys.modules else None
+    else:
+        space = getattr(inspect.unwrap(f), "__globals__", None)  # cells of a notebook share it
+    for frame, number in reversed([*traceback.walk_tb(error.__traceback__)]):
+        if frame.f_globals is space:
+            source = linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()
+            return f"Line {number} of your code" + (f": `{source}`" if source else "")
+    return ""
+
+
 def reads(
-    f: Callable[..., Any], names: Sequence[str], inputs: Sequence[Any], seed: int, name: str
+    f: Callable[..., Any],
+    names: Sequence[str],
+    inputs: Sequence[Any],
+    seed: int,
+    name: str,
+    use: Callable[..., Any] | None = None,
 ) -> Tensor | None:
     """Which output position depends on which position of the input ``name``: ``(n, m)``.
 
@@ -81,7 +115,7 @@ def reads(
     torch.default_generator.manual_seed(seed)
     try:
         with contextlib.redirect_stdout(_Printed()):
-            value = f(*arguments)
+            value = f(*arguments) if use is None else use(f, *arguments)
         x = leaves[name]
         out_axis, in_axis = min(1, value.dim() - 1), min(1, x.dim() - 1)
         rows = []
@@ -89,7 +123,7 @@ def reads(
             one = value.select(out_axis, i)
             direction = torch.randn(one.shape, generator=torch.Generator().manual_seed(i))
             (grad,) = torch.autograd.grad(one, x, direction, retain_graph=True)
-            rows.append(grad.transpose(0, in_axis).flatten(1).ne(0).any(1))
+            rows.append(grad.transpose(0, in_axis).reshape(x.shape[in_axis], -1).ne(0).any(1))
         return torch.stack(rows)
     except Exception:  # whatever a wrong answer does, this is only to say more about it
         return None
@@ -104,10 +138,10 @@ def tensors_of(value: Any) -> list[Tensor]:
     return []
 
 
-def _copy(given: Any, name: str, leaves: dict[str, Tensor]) -> Any:
+def _copy(given: Any, name: str, leaves: dict[str, Tensor], grad: bool = True) -> Any:
     """A copy of an input to be handed out; what in it can have a gradient goes to ``leaves``."""
     if isinstance(given, Tensor):
-        leaves[name] = given.clone().requires_grad_(given.is_floating_point())
+        leaves[name] = given.clone().requires_grad_(grad and given.is_floating_point())
         # A copy, because torch forbids to change a leaf in place, and we want to see that.
         return leaves[name].clone()
     if isinstance(given, nn.Module):
@@ -117,7 +151,7 @@ def _copy(given: Any, name: str, leaves: dict[str, Tensor]) -> Any:
     if isinstance(given, torch.Generator):
         return given.clone_state()
     if isinstance(given, list | tuple):
-        return type(given)(_copy(one, f"{name}[{i}]", leaves) for i, one in enumerate(given))
+        return type(given)(_copy(one, f"{name}[{i}]", leaves, grad) for i, one in enumerate(given))
     return deepcopy(given)
 
 
@@ -142,4 +176,6 @@ def _changed(argument: Any, given: Any, name: str) -> list[str]:
             return [name]
         pairs = enumerate(zip(argument, given, strict=True))
         return [found for i, (a, g) in pairs for found in _changed(a, g, f"{name}[{i}]")]
+    if isinstance(given, int | float | str | dict) and argument != given:
+        return [name]
     return []

@@ -1,0 +1,338 @@
+"""Grades the submissions of one lesson: scores, feedback for each student, a class summary."""
+
+import ast
+import csv
+import hashlib
+import html
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from gmlp.checks.core import Exercise, judge_elsewhere, registry, unchanged
+from gmlp.checks.report import Result
+from gmlp.checks.verify import code_cells
+from gmlp.grading.sandbox import Limits, Lost, Sandbox
+from gmlp.grading.submissions import (
+    Submission,
+    broken_cell,
+    find_submissions,
+    notebook_points,
+    program,
+)
+
+STUB = {
+    "gmlp/__init__.py": "",
+    "gmlp/checks/__init__.py": "def check(*a, **k): pass\n\n\ndef hint(*a, **k): pass\n",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one exercise of one student came to."""
+
+    exercise: str
+    state: str  # right, wrong, raised, not attempted, lost
+    diagnosis: str | None
+    points: float
+    text: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What grading needs to know of a lesson."""
+
+    name: str
+    exercises: tuple[str, ...]
+    points: dict[str, float]
+    given: tuple[str, ...]  # the code of its notebook of exercises
+    modules: dict[str, str]  # files of the package that its exercises may import
+
+
+def lesson_of(root: Path, name: str) -> Lesson:
+    """The lesson of this name, with the modules that its notebook of exercises imports."""
+    path = root / "exercises" / f"{name}.ipynb"
+    given = code_cells(path)
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    exercises = [one.exercise.name for one in registry().values() if one.exercise.lesson == name]
+    points = {exercise: 1.0 for exercise in exercises} | notebook_points(cells)
+    return Lesson(name, tuple(exercises), points, tuple(given), STUB | _modules(given))
+
+
+def _modules(given: Sequence[str]) -> dict[str, str]:
+    """The source of every module of the package that code imports, and of those that these do."""
+    package = Path(__file__).parents[1]
+    found: dict[str, str] = {}
+    todo = list(given)
+    while todo:
+        for node in ast.walk(ast.parse(re.sub(r"(?m)^[ \t]*[%!].*$", "", todo.pop()))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gmlp."):
+                name = (node.module or "").removeprefix("gmlp.")
+                path = package / f"{name}.py"
+                if "." not in name and path.exists() and f"gmlp/{name}.py" not in found:
+                    found[f"gmlp/{name}.py"] = path.read_text(encoding="utf-8")
+                    todo.append(found[f"gmlp/{name}.py"])
+    return found
+
+
+def grade_one(sandbox: Sandbox, lesson: Lesson, submission: Submission, seed: int) -> list[Mark]:
+    """The marks of one student, in the order of the lesson."""
+    return [_mark(sandbox, lesson, submission, name, seed) for name in lesson.exercises]
+
+
+def _mark(sandbox: Sandbox, lesson: Lesson, submission: Submission, name: str, seed: int) -> Mark:
+    exercise = registry()[name].exercise
+    result = _result(sandbox, lesson, submission, exercise, seed)
+    state = "lost" if result.diagnosis == "lost" else str(result.state)
+    points = lesson.points[name] if result.state == "right" else 0.0
+    return Mark(name, state, result.diagnosis, points, repr(result), result._repr_html_())
+
+
+def _result(
+    sandbox: Sandbox, lesson: Lesson, submission: Submission, exercise: Exercise, seed: int
+) -> Result:
+    if submission.problem:
+        told = f"The notebook could not be graded: {submission.problem}."
+        return Result(exercise.name, "raised", "lost", (told,))
+    if told := broken_cell(exercise.name, submission.cells):
+        return Result(exercise.name, "raised", "SyntaxError", (told,))
+    cells = program(exercise.name, submission.cells, lesson.given)
+    if cells is None:
+        told = f"The notebook does not define `{exercise.name}`."
+        return Result(exercise.name, "not attempted", None, (told,))
+    if unchanged("\n".join(cells), exercise):
+        told = "This is still the code that you were given."
+        return Result(exercise.name, "not attempted", None, (told,))
+    # Another seed for each exercise, the same for every student.
+    digest = hashlib.sha256(f"{seed} {exercise.name}".encode()).digest()
+    own = int.from_bytes(digest[:7], "little")
+    try:
+        return judge_elsewhere(
+            exercise,
+            own,
+            lambda names, cases, number: sandbox.run(cells, exercise, names, cases, number),
+        )
+    except Lost as lost:
+        told = (
+            f"There is no result, because {lost}. Does a loop never end, or does it ask for much?"
+        )
+        return Result(exercise.name, "raised", "lost", (told,))
+
+
+# ---------------------------------------------------------------- a class
+
+
+def grade_class(
+    root: Path,
+    lesson_name: str,
+    folder: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    jobs: int = 1,
+    limits: Limits | None = None,
+    on_student: Callable[[str, int], object] = lambda student, number: None,
+) -> dict[str, Any]:
+    """Grade every submission in ``folder`` and write ``grades.csv``, ``feedback/`` and
+    ``summary.html`` to ``out``; the summary as data.
+
+    Each student's marks are noted as soon as they are there. When it is started again with the same
+    submissions, seed and course, only the others are graded.
+
+    Raises:
+        ValueError: nothing to grade.
+    """
+    lesson = lesson_of(root, lesson_name)
+    submissions = find_submissions(folder, lesson.exercises)
+    out.mkdir(parents=True, exist_ok=True)
+    notes = out / "marks.jsonl"
+    done = _noted(notes)
+    todo = [one for one in submissions if _key(one, lesson, seed) not in done]
+    number = len(submissions) - len(todo)
+    with notes.open("a", encoding="utf-8") as file:
+        for submission, marks in _graded(todo, lesson, seed, jobs, limits or Limits()):
+            key = _key(submission, lesson, seed)
+            done[key] = marks
+            line = {"key": key, "student": submission.student, "marks": [*map(asdict, marks)]}
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            number += 1
+            on_student(submission.student, number)
+    graded = [(one, done[_key(one, lesson, seed)]) for one in submissions]
+    _write(out / "grades.csv", _table(lesson, graded))
+    names = _file_names([one.student for one in submissions])
+    for submission, marks in graded:
+        page = _feedback(lesson, submission, marks)
+        _write(out / "feedback" / f"{names[submission.student]}.html", page)
+    found = _summary(lesson, graded)
+    _write(out / "summary.html", _summary_page(found))
+    return found
+
+
+def _graded(
+    todo: Sequence[Submission], lesson: Lesson, seed: int, jobs: int, limits: Limits
+) -> Iterator[tuple[Submission, list[Mark]]]:
+    if not todo:
+        return
+    if jobs == 1:
+        with Sandbox(lesson.modules, limits) as sandbox:
+            for submission in todo:
+                yield submission, grade_one(sandbox, lesson, submission, seed)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_start, initargs=(lesson, limits)
+    ) as pool:
+        waiting = {pool.submit(_in_pool, submission, seed): submission for submission in todo}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_pool: dict[str, Any] = {}
+
+
+def _start(lesson: Lesson, limits: Limits) -> None:
+    import atexit
+
+    import torch
+
+    torch.set_num_threads(1)
+    _pool["lesson"], _pool["sandbox"] = lesson, Sandbox(lesson.modules, limits)
+    atexit.register(_pool["sandbox"].close)
+
+
+def _in_pool(submission: Submission, seed: int) -> list[Mark]:
+    return grade_one(_pool["sandbox"], _pool["lesson"], submission, seed)
+
+
+def _key(submission: Submission, lesson: Lesson, seed: int) -> str:
+    """Changes with all on which the marks depend."""
+    facts = [submission.student, submission.digest, submission.problem, lesson.name, seed]
+    course = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].glob("checks/*.py")):
+        course.update(path.read_bytes())
+    return hashlib.sha256(json.dumps([*facts, course.hexdigest()]).encode()).hexdigest()
+
+
+def _noted(path: Path) -> dict[str, list[Mark]]:
+    """The marks noted so far; a line that a crash cut off is left out."""
+    found: dict[str, list[Mark]] = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                one = json.loads(line)
+                found[one["key"]] = [Mark(**mark) for mark in one["marks"]]
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    text = re.sub(r"[\x00-\x1f\x7f]", " ", text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _table(lesson: Lesson, graded: Sequence[tuple[Submission, list[Mark]]]) -> str:
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["student", "score", "points", *lesson.exercises, "remark"])
+    for submission, marks in graded:
+        points = sum(lesson.points[name] for name in lesson.exercises)
+        score = sum(mark.points for mark in marks)
+        states = [mark.state for mark in marks]
+        remark = _cell(submission.problem)
+        table.writerow([_cell(submission.student), f"{score:g}", f"{points:g}", *states, remark])
+    return file.getvalue()
+
+
+def _file_names(students: Sequence[str]) -> dict[str, str]:
+    """A safe name of a file for each student, different for different ones."""
+    names = {}
+    for student in students:
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", student)[:60].strip("-")
+        digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        names[student] = safe if safe == student else f"{safe}-{digest}"
+    return names
+
+
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>{title}</title>'
+    "<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;"
+    "padding:0 1rem;color-scheme:light dark}}section{{margin:1.5rem 0}}"
+    "td,th{{padding:.2rem .8rem .2rem 0;text-align:left}}"
+    ".bar{{background:#0072b2;height:.8rem}}</style><h1>{title}</h1>{body}</html>\n"
+)
+
+
+def _feedback(lesson: Lesson, submission: Submission, marks: Sequence[Mark]) -> str:
+    score, points = sum(mark.points for mark in marks), sum(lesson.points.values())
+    body = f"<p>{html.escape(submission.student)}: {score:g} of {points:g} points.</p>"
+    body += "".join(f"<section>{mark.page}</section>" for mark in marks)
+    return PAGE.format(title=f"Lesson {html.escape(lesson.name)}", body=body)
+
+
+def _summary(lesson: Lesson, graded: Sequence[tuple[Submission, list[Mark]]]) -> dict[str, Any]:
+    states: dict[str, Counter[str]] = {name: Counter() for name in lesson.exercises}
+    known: Counter[tuple[str, str]] = Counter()
+    for _, marks in graded:
+        for mark in marks:
+            states[mark.exercise][mark.state] += 1
+            if mark.state in ("wrong", "raised") and mark.diagnosis:
+                known[mark.exercise, mark.diagnosis] += 1
+    return {
+        "lesson": lesson.name,
+        "students": len(graded),
+        "points": sum(lesson.points.values()),
+        "scores": dict(Counter(f"{sum(mark.points for mark in marks):g}" for _, marks in graded)),
+        "states": {name: dict(counted) for name, counted in states.items()},
+        "misconceptions": [
+            {"exercise": name, "diagnosis": what, "students": number}
+            for (name, what), number in known.most_common(20)
+        ],
+    }
+
+
+def _summary_page(found: dict[str, Any]) -> str:
+    """Scores and mistakes of the class as bars; each bar's number stands beside it."""
+
+    def bars(rows: Sequence[tuple[str, int]]) -> str:
+        most = max((number for _, number in rows), default=1)
+        lines = [
+            f"<tr><td>{html.escape(label)}</td><td>{number}</td><td style='width:14rem'>"
+            f"<div class=bar style='width:{100 * number / most:.0f}%'></div></td></tr>"
+            for label, number in rows
+        ]
+        return f"<table>{''.join(lines)}</table>"
+
+    scores = sorted(found["scores"].items(), key=lambda one: float(one[0]))
+    body = f"<p>{found['students']} students.</p><h2>Points</h2>"
+    body += bars([(f"{score} of {found['points']:g}", number) for score, number in scores])
+    body += "<h2>Exercises: right</h2>"
+    body += bars([(name, states.get("right", 0)) for name, states in found["states"].items()])
+    body += "<h2>Most common mistakes</h2>"
+    body += bars(
+        [(f"{m['exercise']}: {m['diagnosis']}", m["students"]) for m in found["misconceptions"]]
+    )
+    return PAGE.format(title=f"Lesson {html.escape(found['lesson'])}: the class", body=body)
