@@ -367,7 +367,7 @@ def command_test(arguments):
 
 def command_build(arguments):
     place = set_up({"course", "test"})
-    words = arguments.lessons + ["--check"] * arguments.check
+    words = arguments.lessons + ["--" + arguments.only] * bool(arguments.only)
     return stream([place.python, "tools/build.py", *words], place.variables())
 
 
@@ -393,7 +393,12 @@ def parse(words):
     test("--all", action="store_true", help="the slow ones too, with more draws")
     build = add("build", command_build, "make the notebooks anew from lessons/")
     build("lessons", nargs="*", metavar="NN", help="lesson numbers; none means all")
-    build("--check", action="store_true", help="only say whether they are up to date")
+    for only, text in (
+        ("check", "only say whether they are up to date"),
+        ("exercises", "run the solutions; chapters keep their outputs"),
+        ("no-execute", "run nothing: for a change of text"),
+    ):
+        build(f"--{only}", action="store_const", dest="only", const=only, help=text)
 
     known = [*commands.choices, "-h", "--help"]
     if not words or (words[0].startswith("-") and words[0] not in known):

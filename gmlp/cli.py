@@ -170,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
 
     about = "Show which exercises of the course are done."
     add = command("progress", run_progress, about).add_argument
+    add("--all", action="store_true", help="a line for every exercise")
     add("--json", action="store_true", help="for programs")
 
     about = "Bring a fresh notebook back into work/; the old one is kept under another name."
@@ -443,7 +444,7 @@ def run_progress(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"exercises": kept}, indent=1))
     else:
-        print(progress.table(lessons(), kept))
+        print(progress.table(lessons(), kept, every=arguments.all))
     if trouble:
         print(trouble, file=sys.stderr)
 

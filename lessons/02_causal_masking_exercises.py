@@ -48,7 +48,7 @@ check(mask_weights)
 # do with any other. The model has learned to cheat, and does it perfectly. Where the answer stands in the window,
 # it is sure of it. Where it does not, the model gives all 256 bytes the same chance.
 #
-# The window has 32 positions, and at each the model must name the next byte. What is its mean over all 32, in bits
+# The window has 32 positions, and at each the model must name the next byte. What does the model pay on average over all 32, in bits
 # per byte? Say it before you run anything.
 #
 # Shapes: none; the answer is one number.
@@ -129,9 +129,9 @@ check(causal_unit)
 # For example, let each output be the input just before it. Then the table is `True` on the line just below the
 # diagonal, and nowhere else.
 #
-# - `f` maps `x (n, d)`, one text of float numbers, to `(n, k)`; it tells you `k` when you call it. It has smooth
+# - `f` maps `x (n, d)`, the vectors of one text, to `(n, k)`; you learn `k` when you call it. It has smooth
 #   derivatives and no randomness. You may call it as often as you like.
-# - You choose the numbers `x` at which you ask.
+# - You choose the `x` at which you ask. Mind that at a special `x`, such as 0, a derivative may happen to be 0.
 #
 # Shapes: the answer is `(n, n)`, bool.
 

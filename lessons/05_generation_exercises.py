@@ -123,10 +123,11 @@ check(next_token_chances)
 # $\sum_{j \le i} W_{i,j} \, v_j + b_i$, over the normed $v$ of the past and of the new ones.
 #
 # - Return two things: what was mixed, at the new positions only, and the normed $v$ of all positions, which the next call gets as `past`.
-# - `weight` is $W$ as it is learned: nothing above its diagonal has been set to zero. It has more rows than the text has come to.
+# - `weight` is $W$ as it is learned: nothing above its diagonal has been set to zero. It has rows for longer texts, too.
+# - Mind that `t` does not count the new positions here; the chapter's `t` counted its new one.
 # - There is one head, and `norm` looks at each position alone.
 #
-# Shapes: `v (b, m, c)`, `past (b, t, c)`, `weight (n, n)`, `bias (n)`, with `t + m < n`; the answers are `(b, m, c)` and `(b, t + m, c)`.
+# Shapes: `v (b, m, c)`, `past (b, t, c)`, `weight (n, n)`, `bias (n,)`, with `t + m < n`; the answers are `(b, m, c)` and `(b, t + m, c)`.
 
 
 # %%

@@ -54,7 +54,7 @@ check(pad_to_multiple)
 # windows of 2 and the letters `ab cd ef`, where `·` is a zero, the answer is `··ab abcd cdef`.
 #
 # Shapes: `own (b, a, w, c)`, that is `a` windows of `w` positions with `c` channels; the answer is
-# `(b, a, 2w, c)`. (The check calls the axis of length `2w` by the letter `t`.)
+# `(b, a, 2w, c)`.
 
 
 # %%
@@ -76,7 +76,7 @@ check(look_back)
 # ●●○ · 15 minutes · debug
 #
 # Somebody gave attention the windows of section 7.8, and did not forget that before the first window
-# stands nobody. The first row of the table looks right, too. But give it scores that are all 0, three
+# stands nobody. But give it scores that are all 0, three
 # windows of 2 positions: each row should then be shared out evenly among the positions that it may
 # read, and in window 0 the two columns on the left stand for nobody.
 

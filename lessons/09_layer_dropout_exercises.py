@@ -46,8 +46,8 @@ check(drop_numbers)
 #
 # ●○○ · 10 minutes · rebuild
 #
-# One draw for each layer. A layer takes part in this pass if its draw is below `p`. If that would leave none, the one layer takes part that came closest
-# to it. Say for each layer whether it takes part.
+# One draw for each layer. A layer takes part in this pass if its draw is below `p`. If that would leave none, the one layer takes part whose draw came
+# closest to `p`. Say for each layer whether it takes part.
 #
 # With the draws 0.8 0.4 0.9 and `p = 0.85`, the first two take part. With `p = 0.3`, the second alone does.
 #
@@ -122,12 +122,12 @@ check(skip_layers)
 #
 # ●●○ · 10 minutes · extend
 #
-# The chapter has one `p` for all layers. Huang et al. gave each its own: the first layer nearly always takes part, the last one about every second time. How many layers take
-# part on average, if one survives always?
+# The chapter has one `p` for all layers. Huang et al. gave each its own: the first layer nearly always takes part, the last one about every second time. Each layer is drawn by itself. With the rule of this lesson, that
+# one takes part where none survived: how many take part on average?
 #
 # With the chances 0.5 and 0.5 it is the chapter's formula: 1.25. With 0 and 1 it is 1.
 #
-# Given is a list of `L` numbers; the answer is one number.
+# Shapes: `chances` is a list of `L` numbers; the answer is one number.
 
 
 # %%

@@ -71,7 +71,7 @@ def inverse_stack(
 check(inverse_stack)
 
 # %% [markdown]
-# ## 3. The dice fall otherwise
+# ## 3. The dice fall differently
 #
 # ●●○ · 10 minutes · debug
 #
@@ -108,7 +108,7 @@ print("x2 was      ", x2.flatten().tolist())
 print("and comes as", back2.flatten().tolist())
 
 # %% [markdown]
-# Nothing is missing, and there is no error. Find out why the dice fall otherwise, and write the function
+# Nothing is missing, and there is no error. Find out why the dice fall differently, and write the function
 # as it should be.
 #
 # Shapes: `y1, y2 (b, n, d)`; `dice` two states; the answer is the two tensors `x1, x2`, `(b, n, d)`.

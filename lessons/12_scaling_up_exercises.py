@@ -53,7 +53,7 @@ check(accumulated_gradient)
 # ●●○ · 10 minutes · predict
 #
 # In bfloat16, a sum of ones stands still at 256. Now start at 0 and add 3, again and again. From 256 to 512 bfloat16 knows every second number, from
-# 512 to 1024 every fourth, and so on: the distance doubles at each power of two. A sum between two neighbours goes to the nearer one.
+# 512 to 1024 every fourth, and so on: the distance doubles at each power of two. A sum that falls between two neighbours goes to the nearer one (and exactly half-way, to one of the two: which, makes no difference here).
 #
 # Give the number, without running the sum.
 
@@ -167,7 +167,7 @@ check(scaled_step)
 #
 # Now the arithmetic becomes `faster` times as fast; memory stays as it is. How many times as fast is the whole?
 #
-# Example: pieces `[(100, 1), (1, 10)]`, a peak of 10 FLOPs and a bandwidth of 1 byte a second. They take 10 s and 10 s. With arithmetic ten times as fast they take 1 s and 10 s:
+# Example: pieces `[(100, 1), (1, 10)]`, a peak of 10 FLOPs a second and a bandwidth of 1 byte a second. They take 10 s and 10 s. With arithmetic ten times as fast they take 1 s and 10 s:
 # the whole is 20 / 11 times as fast.
 #
 # Shapes: none, all are numbers.

@@ -377,6 +377,23 @@ def _heard_through_two_folds() -> int:
     return int((grad != 0).sum())
 
 
+def _zeros_before_the_hand(x: Tensor, e: int) -> Tensor:
+    m = -(-x.shape[1] // e)
+    hands = [F.pad(x[:, h::e], (0, 0, m - x[:, h::e].shape[1], 0)) for h in range(e)]
+    return torch.stack(hands, 1).flatten(0, 1)
+
+
+def _kernel_reshaped(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    d, e = kernel.shape
+    n = x.shape[1]
+    columns = kernel.reshape(e, d)
+    padded = F.pad(x, (0, 0, e - 1, 0))
+    out = torch.zeros_like(x)
+    for k in range(e):
+        out = out + columns[k] * padded[:, k : k + n]
+    return out + bias
+
+
 EXERCISES = (
     Exercise(
         name="fold",
@@ -503,6 +520,12 @@ EXERCISES = (
                 lambda x, e: rearrange(x[:, : x.shape[1] // e * e], DEAL, e=e),
                 "You cut the text to whole rounds, so its last positions are lost.",
                 "No position may be lost. What else can make the length a multiple of e?",
+            ),
+            Misconception(
+                "zeros in front of short hands",
+                _zeros_before_the_hand,
+                "You put the zero in front of a short hand, so all of its cards move by one place.",
+                "Position i is card i // e of its hand. Where is room for the zero?",
             ),
         ),
         hints=(
@@ -708,6 +731,13 @@ EXERCISES = (
                 _bias_for_every_term_inside,
                 "You add the bias again with every position that you collect from.",
                 "It stands after the sum, not in it.",
+            ),
+            Misconception(
+                "kernel reshaped",
+                _kernel_reshaped,
+                "You reshape the kernel to (e, d), which renumbers its weights; it does not turn "
+                "it.",
+                "Two axes change places with a transpose, not with a reshape.",
             ),
         ),
         hints=(

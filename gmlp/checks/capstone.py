@@ -459,6 +459,13 @@ def _two_errors_in_a_report() -> Report:
     return report
 
 
+def _zipped_as_they_stand(a: dict[int, float], b: dict[int, float]) -> tuple[float, float]:
+    left = [value for seed, value in a.items() if seed in b]
+    right = [value for seed, value in b.items() if seed in a]
+    found = spread([y - x for x, y in zip(left, right, strict=True)])
+    return found["mean"], found["error"]
+
+
 EXERCISES = (
     Exercise(
         name="standard_error",
@@ -836,6 +843,13 @@ EXERCISES = (
                 _changed(lambda d: (sum(d), spread(d)["error"])),
                 "Your first number is the sum of the differences, not their mean.",
                 "It should not grow with the number of seeds.",
+            ),
+            Misconception(
+                "zipped as they stand",
+                _zipped_as_they_stand,
+                "You drop the seeds without a partner, but then pair the others in the order in "
+                "which they stand.",
+                "The two dicts need not list their seeds in one order. What does `b[seed]` give?",
             ),
         ),
         hints=(

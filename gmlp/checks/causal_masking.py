@@ -99,7 +99,11 @@ def _draw_model(rng: Draw) -> tuple[Any, ...]:
         )
         table = torch.eye(v)  # here the winner is the token that leaks
     else:
-        i, j = [(n - 2, n - 1), (0, n - 2), (0, 1)][rng.number - 4]
+        # Many that leak from one place: who changes a token to a random one, which may be the old
+        # one, should not get away with it.
+        first = [(n - 2, n - 1), (0, n - 2), (0, 1)]
+        i = rng.integer(0, n - 1)
+        i, j = first[rng.number - 4] if rng.number < 7 else (i, rng.integer(i + 1, n))
         reads, kept = f"a position reads all before it, and position {i} reads {j}", past
         kept[i, j] = mix[i, j]
     return _Model(reads, kept, table), n, v
@@ -418,6 +422,37 @@ def _cheaters_bits() -> float:
     return bits_per_byte(logits, text[:, 1:]).item()
 
 
+def _past_by_running_sums(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    u, v = x.chunk(2, dim=-1)
+    count = torch.arange(1, x.shape[1] + 1)[:, None]
+    mean = v.cumsum(1) / count
+    variance = (v.square().cumsum(1) / count - mean.square()).clamp(min=0)
+    v = (v - mean) / (variance + 1e-5).sqrt()
+    return (weight.tril() @ v + bias[:, None]) * u
+
+
+def _never_cleared(f: Callable[[Tensor], Tensor], n: int, d: int) -> Tensor:
+    x = torch.randn(n, d, requires_grad=True)
+    out = f(x)
+    table = torch.zeros(n, n, dtype=torch.bool)
+    total = torch.zeros(n, d)
+    for i in range(n):
+        for number in out[i]:
+            total = total + torch.autograd.grad(number, x, retain_graph=True)[0]
+            table[i] |= (total != 0).any(-1)
+    return table
+
+
+def _all_input_channels(f: Callable[[Tensor], Tensor], n: int, d: int) -> Tensor:
+    x = torch.randn(n, d, requires_grad=True)
+    out = f(x)
+    rows = []
+    for i in range(n):
+        found = [torch.autograd.grad(number, x, retain_graph=True)[0] != 0 for number in out[i]]
+        rows.append(torch.stack(found).any(0).all(-1))
+    return torch.stack(rows)
+
+
 EXERCISES = (
     Exercise(
         name="mask_weights",
@@ -704,6 +739,13 @@ EXERCISES = (
                 "The axis is right, but you add the 1e-5 outside the root.",
                 "It is added to the variance, before the root is taken.",
             ),
+            Misconception(
+                "normalised along the past",
+                _past_by_running_sums,
+                "You normalise every channel along the positions so far. That is causal, but it "
+                "is no LayerNorm.",
+                "LayerNorm needs no other position, not even an earlier one.",
+            ),
         ),
         hints=(
             "The mask is right. Which other line lets one position hear of another?",
@@ -828,6 +870,20 @@ EXERCISES = (
                 "You say True where nothing is read, and False where something is.",
                 "True means: output i depends on input j.",
             ),
+            Misconception(
+                "gradients add up, never cleared",
+                _never_cleared,
+                "Your rows grow from one to the next: backward() adds to x.grad, and you never "
+                "clear it.",
+                "Clear x.grad before each derivative. `torch.autograd.grad` does not store "
+                "anything.",
+            ),
+            Misconception(
+                "all input channels",
+                _all_input_channels,
+                "You ask for outputs that read every channel of an input.",
+                "One channel that is read is enough: any, and not all.",
+            ),
         ),
         hints=(
             "Take one number of one output. Which derivatives tell you whom it reads?",
@@ -844,10 +900,10 @@ EXERCISES = (
         axes="",
         kind="extend",
         draw=_draw_model,
-        draws=7,
+        draws=20,
         solution=_leaks,
         alternatives=(_loop_over_rows, _pairs, _all_later_tokens),
-        # The drawn models are such that each of these gives another pattern of seven answers.
+        # The first seven models are such that each of these gives another pattern of answers.
         misconceptions=(
             Misconception(
                 "more than one call",

@@ -46,7 +46,7 @@ def find_fault(
 def _value_fault(
     yours: Any, expected: Any, axes: str, parts: Sequence[str], tolerance: float, what: str = ""
 ) -> Fault | None:
-    owner = f"`{what}`" if what else "Your answer"
+    owner = (f"`{what}`" if what.isidentifier() else what.capitalize()) if what else "Your answer"
     if yours is None and expected is not None:
         if what:
             return "type", f"{owner} is None."
@@ -64,13 +64,15 @@ def _value_fault(
             return "type", _type_message(yours, expected)
         if math.isclose(number, expected, rel_tol=tolerance, abs_tol=1e-12):
             return None
+        if isinstance(expected, float) and math.isclose(number, expected, rel_tol=0.02):
+            return "values", f"{owner} is {number:.10g}. That is close: give it exactly."
         if not math.isfinite(number):
             return "values", f"{owner} is {number}."
         low = "low" if number < expected else "high"
         return "values", f"{owner} is {number:.10g}, and that is too {low}."
     if type(yours) is not type(expected):
         return "type", _type_message(yours, expected)
-    return None if yours == expected else ("values", f"It returned {yours}, and should not.")
+    return None if yours == expected else ("values", f"{owner} is {yours}, and should not be.")
 
 
 def as_number(value: Any) -> float | int | None:
@@ -98,7 +100,8 @@ def _parts_fault(
             f"{len(expected)} values, {', '.join(names)}: `return a, b` returns two."
         )
     if len(yours) != len(expected):
-        return "shape", f"You returned {len(yours)} values; asked for are {len(expected)}" + (
+        counted = "1 value" if len(yours) == 1 else f"{len(yours)} values"
+        return "shape", f"You returned {counted}; asked for are {len(expected)}" + (
             f": {', '.join(names)}." if alike else "."
         )
     letters = [part.strip() for part in axes.split(",")]
@@ -193,10 +196,12 @@ def _type_message(yours: object, expected: object) -> str:
 
 
 def in_place(names: Sequence[str]) -> str:
+    """What to say of arguments that were changed."""
+    some = " and ".join(f"`{name}`" for name in names[:3]) + " …" * (len(names) > 3)
     return (
-        f"Your code changes {' and '.join(f'`{name}`' for name in names)} in place, so for the "
-        "caller it is no longer what it was. Methods that end in _, `+=` and `x[...] = ` do that: "
-        "make a new tensor, or clone first."
+        f"Your code changes {some} in place, so for the caller it is no longer what it was. "
+        "Methods that end in _, `+=` and `x[...] = ` do that to a tensor; `reverse`, `pop` and "
+        "`sort` to a list. Make a new one, or copy first."
     )
 
 

@@ -192,9 +192,10 @@ def check(f: Callable[..., Any], *, seed: int | None = None) -> Result:
         ValueError: no exercise has the function's name.
     """
     if not callable(f) or isinstance(f, nn.Module):
+        kind = type(f).__name__
         raise NotAnAnswerError(
-            f"check got a {type(f).__name__}; it wants the function itself. "
-            "Write check(mask_weights), without calling mask_weights."
+            f"check got a value of type {kind}; it wants the function itself: check(mask_weights), "
+            "for example, without calling mask_weights or quoting its name."
         )
     exercise = find(getattr(f, "__name__", type(f).__name__)).exercise
     result = judge(f, exercise, seed)
@@ -282,8 +283,8 @@ def find(name: str) -> Entry:
         near = difflib.get_close_matches(name, entries, 1)
         raise NoSuchExerciseError(
             f"no exercise is called {name!r}"
-            + (f"; did you mean {near[0]}?" if near else ".")
-            + f" The exercises are: {', '.join(entries)}. Keep the name that the card gives."
+            + (f"; did you mean {near[0]}?" if near else "; `gmlp progress --all` lists them.")
+            + " Keep the name that the card gives."
         )
     return entries[name]
 
@@ -348,7 +349,9 @@ class _Judge:
                     "not attempted", None, "Put your code where `raise NotImplementedError` stands."
                 )
             if isinstance(error, KeyboardInterrupt):
-                stopped = "It was stopped while your code ran. Does a loop never end?"
+                stopped = (
+                    "It was stopped while your code ran. Does a loop never end, or is it slow?"
+                )
                 lines = [line for line in (stopped, answer.where) if line]
                 return self.say("raised", "interrupted", *lines, answer=answer)
         self.cases = self.cases[: len(answers)]
@@ -428,15 +431,14 @@ class _Judge:
             (
                 torch.float64,
                 ("dtype", "Double", "double"),
-                "One remark: it makes a tensor of float32 whatever the inputs are, so with float64 "
-                "it would differ. `torch.zeros(..., dtype=x.dtype)` or `torch.zeros_like(x)` "
-                "follows the input.",
+                "A remark: your code makes a tensor of float32 whatever the inputs are, so with "
+                "float64 it would differ. `torch.zeros(..., dtype=x.dtype)` follows the input.",
             ),
             (
                 "meta",
                 ("device", "meta"),
-                "One remark: it makes a tensor on the CPU whatever device the inputs are on, so on "
-                "a GPU it would fail. `device=x.device` in torch.arange, torch.ones and the like "
+                "A remark: your code makes a tensor on the CPU wherever the inputs are, and fails "
+                "on a GPU. `device=x.device` in torch.arange, torch.ones and the like "
                 "follows the input.",
             ),
         ):

@@ -442,6 +442,24 @@ def _hungriest_window() -> int:
     return max(range(1, 65), key=lambda w: math.prod(_weight_shape(64, w, 3, 1)))
 
 
+def _last_window_only(seq_len: int, w: int, e: int) -> int:
+    length = math.ceil(seq_len / e)
+    own = min(w, length)
+    return own * (own + 1) // 2 + (length % w * w if length > w else 0)
+
+
+def _without_end(seq_len: int, w: int, e: int) -> int:
+    length = math.ceil(seq_len / e)
+    own = min(w, length)
+    return own * (own + 1) // 2 + max(0, length - w) * w
+
+
+def _for_every_hand(seq_len: int, w: int, e: int) -> int:
+    length = math.ceil(seq_len / e)
+    own, before = min(w, length), min(w, max(length - w, 0))
+    return e * (own * (own + 1) // 2 + before * w)
+
+
 EXERCISES = (
     Exercise(
         name="weight_shape",
@@ -881,6 +899,26 @@ EXERCISES = (
                 lambda seq_len, w, e: 2 * w * w,
                 "You count all numbers of a matrix with windows, the careless one of 11.3.",
                 "A number counts only if some position reads another one with it.",
+            ),
+            Misconception(
+                "last window only",
+                _last_window_only,
+                "You ask only the last window which rows look back. A full window before it may "
+                "have used them all.",
+                "Rows are shared by all windows. Which rows has the second window, if a third "
+                "one follows?",
+            ),
+            Misconception(
+                "rows without end",
+                _without_end,
+                "You count a row for every position after the first window, but W has only w rows.",
+                "How many rows does W have, and how many of them can look back?",
+            ),
+            Misconception(
+                "once for every hand",
+                _for_every_hand,
+                "You count W once for every hand.",
+                "All hands go through the same layer. How many W has it?",
             ),
         ),
         hints=(

@@ -478,6 +478,44 @@ def _vectors_to_recompute() -> int:
     return int((kept[0] != kept[1]).any(-1).sum())
 
 
+def _min_p(logits: Tensor, p: float) -> Tensor:
+    chances = logits.softmax(-1)
+    return logits.masked_fill(chances < p * chances.amax(-1, keepdim=True), -math.inf)
+
+
+def _longest_for_all(logits: Tensor, p: float) -> Tensor:
+    chances = logits.softmax(-1).sort(descending=True).values
+    k = int((chances.cumsum(-1) < p).sum(-1).max()) + 1
+    return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -math.inf)
+
+
+def _log_chances(logits: Tensor, p: float) -> Tensor:
+    chances, order = logits.softmax(-1).sort(descending=True)
+    dropped = chances.cumsum(-1) - chances >= p
+    dropped = torch.zeros_like(dropped).scatter(-1, order, dropped)
+    return logits.log_softmax(-1).masked_fill(dropped, -math.inf)
+
+
+def _the_chapters_top_p(logits: Tensor, p: float) -> Tensor:
+    chances, order = logits.softmax(-1).sort(descending=True)
+    before = chances.cumsum(0) - chances
+    return logits.index_fill(0, order[before >= p], -math.inf)
+
+
+def _last_rows_of_the_triangle(
+    v: Tensor, past: Tensor, norm: Norm, weight: Tensor, bias: Tensor
+) -> Mixed:
+    seen = torch.cat([past, norm(v)], dim=1)
+    m, s = v.shape[1], seen.shape[1]
+    return weight.tril()[-m:, :s] @ seen + bias[-m:, None], seen
+
+
+def _no_norm_no_mask(v: Tensor, past: Tensor, norm: Norm, weight: Tensor, bias: Tensor) -> Mixed:
+    seen = torch.cat([past, v], dim=1)
+    t, s = past.shape[1], seen.shape[1]
+    return weight[t:s, :s] @ seen + bias[t:s, None], seen
+
+
 EXERCISES = (
     Exercise(
         name="top_k",
@@ -839,6 +877,33 @@ EXERCISES = (
                 lambda logits, p: logits.clone(),
                 "Your logits come out as they went in.",
                 "`masked_fill` and `scatter` return a new tensor. Is it used?",
+            ),
+            Misconception(
+                "a share of the best chance",
+                _min_p,
+                "You keep what has at least p times the best chance. That is another filter, "
+                "min-p.",
+                "Sort by chance, and add up until p is reached.",
+            ),
+            Misconception(
+                "as many in every row",
+                _longest_for_all,
+                "You find how many bytes the longest row needs, and keep as many in all rows.",
+                "How many it takes may be different in each row.",
+            ),
+            Misconception(
+                "logarithms of the chances",
+                _log_chances,
+                "The right ones stay, but as logarithms of their chances. Asked for are the "
+                "logits as they were.",
+                "What stays keeps its value. The softmax is needed to decide only.",
+            ),
+            Misconception(
+                "the chapter's function",
+                _the_chapters_top_p,
+                "You take the chapter's function, which was made for one row: its cumsum and "
+                "index_fill work along axis 0, here the batch.",
+                "Which axis of (b, v) holds the bytes? And `scatter` puts a mask back row by row.",
             ),
         ),
         hints=(
@@ -1252,6 +1317,21 @@ EXERCISES = (
                 "Your bias (m,) is added along the channels. It belongs to the positions.",
                 "Make it (m, 1), so that it stands beside (b, m, c).",
             ),
+            Misconception(
+                "last rows of the triangle",
+                _last_rows_of_the_triangle,
+                "You take the last m rows of W. They belong to the end of the context, not of "
+                "this text.",
+                "The text has come to position t + m - 1. Which rows belong to the new positions?",
+            ),
+            Misconception(
+                "no norm and no mask",
+                _no_norm_no_mask,
+                "You use the new v as it comes, and your new positions read each other, later "
+                "ones too.",
+                "What does `unit_step` do to the new v first? And which columns may the first of "
+                "the new rows read?",
+            ),
         ),
         hints=(
             "With 5 positions in the past and 2 new ones: which rows of W do you need, and which "
@@ -1343,6 +1423,12 @@ EXERCISES = (
                 lambda: 1 + 3 * 20,
                 "From layer 2 on you count all positions, also those before the changed byte.",
                 "No output depends on a later token, in any layer.",
+            ),
+            Misconception(
+                "one layer, and one",
+                lambda: 17,
+                "You count one layer's positions from the fifth on, and one more.",
+                "In which layers has a position after the fifth byte heard of it?",
             ),
         ),
         hints=(

@@ -359,6 +359,29 @@ def _chance_of_a_layer() -> float:
     return (p * layers + (1 - p) ** layers) / layers  # the rule is fair: all have the same chance
 
 
+def _as_numbers(draws: Tensor, p: float) -> Tensor:
+    return _surviving_layers(draws, p).float()
+
+
+def _eval_does_not_end(
+    x: Tensor, branches: Sequence[Layer], alive: Sequence[bool], training: bool
+) -> Tensor:
+    if not training:
+        for f in branches:
+            x = x + f(x)
+    for f, kept in zip(branches, alive, strict=True):
+        if kept:
+            x = x + f(x)
+    return x
+
+
+def _min_for_argmin(draws: Tensor, p: float) -> Tensor:
+    alive = draws < p
+    if not alive.any():
+        alive[draws.min()] = True
+    return alive
+
+
 EXERCISES = (
     Exercise(
         name="drop_numbers",
@@ -679,6 +702,19 @@ EXERCISES = (
                 "each layer.",
                 "The comparison itself has the right shape.",
             ),
+            Misconception(
+                "ones and zeros",
+                _as_numbers,
+                "The right layers take part, but you say so with ones and zeros.",
+                "Asked for is True or False for each layer: a comparison gives that, and "
+                "`.bool()` too.",
+            ),
+            Misconception(
+                "min for argmin",
+                _min_for_argmin,
+                "You use the smallest draw as an index. It is a draw, not a place.",
+                "Which function says where the smallest one stands?",
+            ),
         ),
         hints=(
             "Which of the draws 0.8 0.4 0.9 survive with p = 0.5, and which with p = 0.3?",
@@ -827,6 +863,12 @@ EXERCISES = (
                 _nothing_returned_in_eval,
                 "You return nothing in eval.",
                 "Does every way through your function end with a return?",
+            ),
+            Misconception(
+                "eval does not end",
+                _eval_does_not_end,
+                "In eval, your code runs all layers, and then those that survived once more.",
+                "What should happen after the loop of eval?",
             ),
         ),
         hints=(

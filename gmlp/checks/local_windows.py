@@ -348,6 +348,13 @@ def _numbers_that_learn() -> tuple[int, int]:
     return reached(16), reached(17)
 
 
+def _sliding(scores: Tensor) -> Tensor:
+    a, w = scores.shape[1:3]
+    may_read = torch.ones(a, w, 2 * w, dtype=torch.bool).tril(w).triu(1)
+    may_read[0, :, :w] = False
+    return scores.masked_fill(~may_read, -math.inf).softmax(-1)
+
+
 EXERCISES = (
     Exercise(
         name="pad_to_multiple",
@@ -882,6 +889,24 @@ EXERCISES = (
                 "You hide what may be read, and read what should be hidden.",
                 "masked_fill fills where its mask is True.",
             ),
+            Misconception(
+                "a sliding window",
+                _sliding,
+                "You let each row read w positions, itself included, as if the window slid along.",
+                "The windows stand still: a row reads all of the window before.",
+            ),
+            Misconception(
+                "triangle from column 0",
+                _shares_but(
+                    lambda readable, w: (
+                        readable.copy_(torch.ones_like(readable).tril()),
+                        readable[0, :, :w].fill_(False),
+                    )
+                ),
+                "Your triangle begins at column 0, so no row reads its own window, and the rows "
+                "of window 0 read nothing at all.",
+                "`tril(w)` was right as it was.",
+            ),
         ),
         hints=(
             "Which rows of the printed table are wrong, and what do the wrong rows have in common?",
@@ -1085,7 +1110,7 @@ EXERCISES = (
                 "17 numbers more",
                 lambda: (136, 153),
                 "16 positions are right. Then you count 17 new numbers, one for each position that "
-                "position 16 reads. One of them was in use before.",
+                "position 16 reads. Not all of them are new.",
                 "All windows share the rows of W. Which row does position 16 take, and what is in "
                 "it already?",
             ),
@@ -1125,6 +1150,32 @@ EXERCISES = (
                 lambda: (120, 136),
                 "You leave the diagonal out: 15 · 16 / 2.",
                 "A position may read itself.",
+            ),
+            Misconception(
+                "whole rows",
+                lambda: (256, 512),
+                "You count whole halves of W, as if nothing of them were masked.",
+                "Row 0 of the first window reads one position. And how many rows has a window "
+                "with one position in it?",
+            ),
+            Misconception(
+                "own half, then all before",
+                lambda: (136, 256),
+                "16 positions are right. With 17 you count the whole own half.",
+                "The second window has one position. Which row of W is its row, and which "
+                "columns does it read?",
+            ),
+            Misconception(
+                "positions, not numbers",
+                lambda: (16, 17),
+                "You count positions. Asked for are numbers of W.",
+                "How many numbers of its row does position 5 use?",
+            ),
+            Misconception(
+                "as many as positions",
+                lambda: (136, 17),
+                "16 positions are right. With 17 all that learned before still learns.",
+                "What does position 16 add to the 136?",
             ),
         ),
         hints=(

@@ -109,6 +109,7 @@ def _verdict(name: str, number: int, outputs: list[dict[str, Any]]) -> Verdict |
             found = re.search(r"Cell In\[\d+\], line (\d+)", "\n".join(lines))
             at = f"Code cell {number}" + (f", line {found[1]}" if found else "")
             what = _ANSI.sub("", f"{output['ename']}: {output['evalue']}")
+            what = re.sub(r" \(\d+\.py, line \d+\)$", "", what)
             return Verdict(name, False, f"{name + ': ' if name else ''}{at}: {what}")
     return Verdict(name, False, f"{name}: code cell {number} shows no verdict") if name else None
 

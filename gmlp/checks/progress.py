@@ -65,12 +65,13 @@ def note(name: str, state: str) -> str:
         return f"This was not noted for `gmlp progress`: {error}"
 
 
-def table(lessons: Mapping[str, list[str]], kept: Mapping[str, Record]) -> str:
+def table(lessons: Mapping[str, list[str]], kept: Mapping[str, Record], every: bool = False) -> str:
     """The course as a text: a line for each lesson, its exercises and how they stand.
 
     Args:
         lessons: the names of the exercises of each lesson.
         kept: what :func:`read` gives.
+        every: with a line for each exercise.
     """
     signs = {"right": "●", "wrong": "◐", "raised": "◐", "not attempted": "○"}
     width = max(map(len, lessons), default=0)
@@ -86,6 +87,12 @@ def table(lessons: Mapping[str, list[str]], kept: Mapping[str, Record]) -> str:
         open_ = [name for name, state in zip(names, states, strict=True) if state != "right"]
         rest = f"next: {open_[0]}" if open_ else "all done" if names else "no exercises"
         lines.append(f"{lesson:{width}}  {dots:8}  {states.count('right')} of {len(names)}  {rest}")
+        if every:
+            for name, state in zip(names, states, strict=True):
+                tries = kept.get(name, {"tries": 0})["tries"]
+                lines.append(
+                    f"    {signs.get(state, '○')} {name}" + f", {tries} tries" * (tries > 1)
+                )
     total = sum(map(len, lessons.values()))
     lines.append(f"{done} of {total} exercises right.  ● right  ◐ tried  ○ not yet")
     return "\n".join(lines)

@@ -306,6 +306,15 @@ def _layers_backwards(x: Tensor, layers: Layers) -> Tensor:
     return _contributions(x, layers[::-1])
 
 
+def _output_as_new_x(x: Tensor, layers: list[Step]) -> Tensor:
+    parts = [x]
+    for f in layers:
+        y = f(x)
+        parts.append(y - x)
+        x = y
+    return torch.stack(parts)
+
+
 EXERCISES = (
     Exercise(
         name="geglu",
@@ -381,6 +390,13 @@ EXERCISES = (
                 lambda x: x * F.gelu(x),
                 "You do not cut: x gates itself, and all 2c channels come out.",
                 "Cut the last axis in two pieces first.",
+            ),
+            Misconception(
+                "root of 2 forgotten",
+                _gated(lambda gate: 0.5 * gate * (1 + torch.erf(gate))),
+                "You write GELU by hand, and the argument of erf is too large.",
+                "erf is the normal distribution for a variance of one half. What must the gate "
+                "be divided by?",
             ),
         ),
         hints=(
@@ -751,6 +767,12 @@ EXERCISES = (
                 _layers_backwards,
                 "You begin with the last layer.",
                 "The first layer of the list is the first that x meets.",
+            ),
+            Misconception(
+                "f(x) for the new x",
+                _output_as_new_x,
+                "You take f(x) for the new x, and f(x) - x for what the layer added.",
+                "The residual is yours: after layer f, x has become x + f(x).",
             ),
         ),
         hints=(

@@ -384,6 +384,33 @@ def _numbers_that_return() -> int:
     return int((y1 - 2.0**26 == x1).sum())
 
 
+def _streams_change_places(
+    y1: Tensor, y2: Tensor, layers: list[tuple[Layer, Layer]]
+) -> tuple[Tensor, Tensor]:
+    for f, g in reversed(layers):
+        x2 = y2 - g(y1)
+        x1 = y1 - f(x2)
+        y1, y2 = x2, x1
+    return x1, x2
+
+
+def _gradients_crossed(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    out, more = _again(g, y1, d1)
+    x2, d1_new = y2 - out, d1 + more
+    out, more = _again(f, x2, d2)
+    return y1 - out, x2, d1_new, d2 + more
+
+
+def _first_stream_not_handed_on(
+    y1: Tensor, y2: Tensor, layers: list[tuple[Layer, Layer]]
+) -> tuple[Tensor, Tensor]:
+    x1 = y1
+    for f, g in reversed(layers):
+        y2 = y2 - g(y1)
+        x1 = y1 - f(y2)
+    return x1, y2
+
+
 EXERCISES = (
     Exercise(
         name="reversible_forward",
@@ -578,6 +605,18 @@ EXERCISES = (
                 lambda y1, y2, layers: _inverse_stack(y1, y2, layers[1:]),
                 "The first pair of the stack is never undone.",
                 "Which numbers does your loop count through? A range stops before its end.",
+            ),
+            Misconception(
+                "streams change places",
+                _streams_change_places,
+                "You let the streams change places between two pairs.",
+                "In `reversible_forward`, does stream 1 stay stream 1?",
+            ),
+            Misconception(
+                "first stream not handed on",
+                _first_stream_not_handed_on,
+                "You undo f, but you do not hand the new first stream on to the next pair.",
+                "What does the pair before take as its first stream?",
             ),
         ),
         hints=(
@@ -804,6 +843,12 @@ EXERCISES = (
                 "Each layer has a small backward pass of its own. Cut x2 off before you give it "
                 "to f.",
             ),
+            Misconception(
+                "gradients crossed",
+                _gradients_crossed,
+                "You send d1 through g and d2 through f.",
+                "g adds to the second stream. Which gradient belongs to its output?",
+            ),
         ),
         hints=(
             "In the chapter's `backward`, what does one turn of the loop hold at its start, and "
@@ -866,6 +911,12 @@ EXERCISES = (
                 lambda: 7,
                 "You count every sixteenth number. The gap is 16 from 2**27 on.",
                 "Up to 2**24 the gap is 1. How often does it double until you are above 2**26?",
+            ),
+            Misconception(
+                "gap of four",
+                lambda: 26,
+                "You have a gap of 4, and count 0 as one more.",
+                "How wide is the gap beyond 2**26? It doubles at every power of two from 2**24 on.",
             ),
         ),
         hints=(

@@ -54,6 +54,11 @@ def run(
     leaves: dict[str, Tensor] = {}
     pairs = zip(names, inputs, strict=True)
     arguments = [_copy(given, name, leaves, grad) for name, given in pairs]
+    orders = [
+        (name, one, [*one])
+        for name, one in zip(names, arguments, strict=True)
+        if isinstance(one, list)
+    ]
     torch.default_generator.manual_seed(seed)
     printed = _Printed()
     try:
@@ -61,9 +66,15 @@ def run(
             value = f(*arguments) if use is None else use(f, *arguments)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return Outcome(error=error, printed=printed.getvalue(), where=_where(error, f))
-    changed = tuple(
+    reordered = {
+        name
+        for name, now, before in orders
+        if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True))
+    }
+    changed = tuple(reordered) + tuple(
         found
         for name, argument, given in zip(names, arguments, inputs, strict=True)
+        if name not in reordered
         for found in _changed(argument, given, name)
     )
     gradients: dict[str, Tensor | None] | None = None
@@ -172,10 +183,6 @@ def _changed(argument: Any, given: Any, name: str) -> list[str]:
             and not torch.equal(now.detach(), before[key].detach())
         ]
     if isinstance(given, list | tuple):
-        if len(argument) != len(given):
-            return [name]
         pairs = enumerate(zip(argument, given, strict=True))
         return [found for i, (a, g) in pairs for found in _changed(a, g, f"{name}[{i}]")]
-    if isinstance(given, int | float | str | dict) and argument != given:
-        return [name]
-    return []
+    return [name] if isinstance(given, dict) and argument != given else []

@@ -551,6 +551,16 @@ def _stands_still_at() -> float:
     return total.item()
 
 
+def _signs_mixed(values: Tensor) -> tuple[Tensor, Tensor]:
+    total, rest = _zero(values), _zero(values)
+    for value in values:
+        wanted = value - rest
+        new = total + wanted
+        rest = wanted - (new - total)
+        total = new
+    return total, rest
+
+
 EXERCISES = (
     Exercise(
         name="accumulated_gradient",
@@ -894,6 +904,13 @@ EXERCISES = (
                 "You count the first value twice: as the start, and in the loop.",
                 "Where does your loop begin, and with which total?",
             ),
+            Misconception(
+                "signs mixed",
+                _signs_mixed,
+                "You keep what is still missing, but you take it off the next number.",
+                "What is missing must be added. What is in excess would be taken off. Which of "
+                "the two is your rest?",
+            ),
         ),
         hints=(
             "You add 3 to 512, and bfloat16 makes it 516. How can you find out, from the numbers "
@@ -1100,8 +1117,8 @@ EXERCISES = (
             Misconception(
                 "everything faster",
                 lambda pieces, p, b, faster: faster,
-                "Your answer is `faster` itself, as if all pieces were bound by arithmetic, before "
-                "and after.",
+                "Your answer is `faster` itself, as if memory had become faster, too, or all "
+                "pieces were bound by arithmetic, before and after.",
                 "Which limit stays where it was?",
             ),
             Misconception(

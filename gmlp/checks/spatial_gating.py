@@ -415,6 +415,13 @@ def _triple_loop(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out
 
 
+def _halves_swapped_and_transposed(
+    x: Tensor, norm: Callable[[Tensor], Tensor], weight: Tensor, bias: Tensor
+) -> Tensor:
+    v, u = x.chunk(2, dim=-1)
+    return (weight.T @ norm(v) + bias[:, None]) * u
+
+
 EXERCISES = (
     prediction(
         "per_token_accuracy",
@@ -1093,6 +1100,14 @@ EXERCISES = (
                 lambda x, norm, weight, bias: _sgu(x, norm, weight.softmax(-1), bias),
                 "You put each row of the weight through a softmax, as attention does.",
                 "These weights may be negative and need not add up to 1. Take them as they are.",
+            ),
+            Misconception(
+                "halves swapped, weight transposed",
+                _halves_swapped_and_transposed,
+                "You have the halves the other way round, and position i collects with column i "
+                "of the weight.",
+                "`u, v = split(x)`: which of the two comes first? And which index of weight[i, "
+                "j] is summed away?",
             ),
         ),
         hints=(

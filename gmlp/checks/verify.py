@@ -46,6 +46,8 @@ def code_cells(notebook: Path) -> list[str]:
     Raises:
         ValueError: the file is not a notebook.
     """
+    if not notebook.is_file():
+        raise ValueError(f"there is no notebook {notebook}")
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return [

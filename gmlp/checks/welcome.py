@@ -183,6 +183,14 @@ def _tensors_as_keys(tokens: Tensor, num_tokens: int) -> Tensor:
 _TRAIN, _ASKED = "a" * 255, "b"
 
 
+def _smoothed_where_empty(tokens: Tensor, num_tokens: int) -> Tensor:
+    table = torch.zeros(num_tokens, num_tokens)
+    for c, x in zip(tokens[:-1].tolist(), tokens[1:].tolist(), strict=True):
+        table[c, x] += 1
+    sums = table.sum(1, keepdim=True)
+    return torch.where(sums > 0, table / sums.clamp(min=1), torch.tensor(1 / num_tokens))
+
+
 EXERCISES = (
     Exercise(
         name="encode_text",
@@ -481,6 +489,13 @@ EXERCISES = (
                 "bytes the guesser hesitates.",
                 "The bits themselves are asked for: stop one step earlier.",
             ),
+            Misconception(
+                "divided by 8",
+                lambda chances: -sum(map(math.log2, chances)) / len(chances) / 8,
+                "You divide by 8 as well, as if these were the bits of which a byte is made.",
+                "Bits per byte are what a byte costs. With all 256 bytes alike that is 8, and "
+                "not 1.",
+            ),
         ),
         hints=(
             "Two bytes come, and their chances were 1/2 and 1/8. What does the guesser pay for the "
@@ -765,6 +780,13 @@ EXERCISES = (
                 _counts,
                 "You return the counts themselves.",
                 "Add the pretended token, and divide each row so that it adds up to 1.",
+            ),
+            Misconception(
+                "smoothed only where nothing was seen",
+                _smoothed_where_empty,
+                "You pretend a token only after those that nothing followed; in all other rows, "
+                "pairs that were not seen are called impossible.",
+                "Never say never: after each context, pretend to have seen one token more.",
             ),
         ),
         hints=(

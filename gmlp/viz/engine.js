@@ -169,7 +169,7 @@ async (host, spec) => {
       },
     },
     line: {
-      layout: (p, width) => ({ count: size(p.a, p.x), width, left: 52, height: 190 }),
+      layout: (p, width) => ({ count: size(p.a, p.x), width, left: 60, height: 190 }),
       hit: (l, x) => [Math.round(((x - l.left) / (l.width - l.left - 10)) * (l.count - 1))],
       paint(p, l, pen) {
         const top = 8 + 16 * Math.ceil(p.lines.length / 2), bottom = 152, a = p.a;
@@ -181,7 +181,7 @@ async (host, spec) => {
         for (const c of [a.log ? 2 : 1, 128, 255]) {
           // As many digits as tell the marks of the axis apart.
           const digits = Math.max(0, 1 - Math.floor(Math.log10(a.high - a.low)));
-          const mark = a.log ? number(value(a, c)) : value(a, c).toFixed(Math.min(digits, 6));
+          const mark = a.log || digits > 4 ? number(value(a, c)) : value(a, c).toFixed(digits);
           pen.fillText(mark.replace("-", "−"), l.left - 6, y(c) + 4);
           pen.beginPath();
           pen.moveTo(l.left, y(c));
@@ -235,6 +235,7 @@ async (host, spec) => {
   };
   const controls = spec.variables.map((v) => {
     const input = make("input", { type: "range", min: 0, max: v.size - 1, step: 1 });
+    input.disabled = v.size === 1; // nothing to choose: the label alone is of interest
     input.dataset.lmSuppressShortcuts = ""; // JupyterLab then leaves the arrow keys to it
     const shown = make("span", { className: "gmlp-value" });
     input.addEventListener("input", () => set({ [v.name]: +input.value }));
