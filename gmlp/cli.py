@@ -85,8 +85,13 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gmlp {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int | None], about: str) -> Parser:
-        added = commands.add_parser(
+    def command(
+        name: str,
+        run: Callable[[argparse.Namespace], int | None],
+        about: str,
+        group: Any = commands,
+    ) -> Parser:
+        added = group.add_parser(
             name,
             help=about,
             description=about,
@@ -185,10 +190,28 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--out", required=True, type=Path, metavar="FOLDER", help="grades.csv and feedback go there"
     )
-    add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="students graded at once")
-    add("--seed", type=seed, default=0, help="decides the inputs; the scores do not depend on it")
-    add("--seconds", type=float, default=20.0, help="for each exercise of each student")
-    add("--uncontained", action="store_true", help="grade also where there is no sandbox")
+    for_grading(add)
+
+    about = "Teach with nbgrader: its gradebook and formgrader, our sandbox."
+    group = commands.add_parser("classroom", help=about, description=about).add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+
+    about = "Make a course directory for nbgrader, or add lessons to one. Overwrites nothing."
+    add = command("init", run_classroom_init, about, group).add_argument
+    add("folder", type=Path, metavar="DIR", help="new, empty, or a course already")
+    add("--lesson", nargs="+", action="extend", metavar="NN", help="these lessons; default: all")
+
+    about = "Grade submitted/STUDENT/LESSON of a course directory into nbgrader's gradebook."
+    add = command("grade", run_classroom_grade, about, group).add_argument
+    add("folder", type=Path, metavar="DIR", help="the course directory")
+    add("lesson", nargs="?", metavar="LESSON", help="default: all that have submissions")
+    add(
+        "--keep-overrides",
+        action="store_true",
+        help="leave scores that a person gave to autograded cells",
+    )
+    for_grading(add)
 
     about = "Prove the exercises: every stub, solution, known mistake and alternative."
     add = command("verify", run_verify, about).add_argument
@@ -196,6 +219,14 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=1, help="how many different draws of inputs")
     add("--json", action="store_true", help="for programs")
     return top
+
+
+def for_grading(add: Callable[..., object]) -> None:
+    """The options of the commands that grade."""
+    add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="students graded at once")
+    add("--seed", type=seed, default=0, help="decides the inputs; the scores do not depend on it")
+    add("--seconds", type=float, default=20.0, help="for each exercise of each student")
+    add("--uncontained", action="store_true", help="grade also where there is no sandbox")
 
 
 def windows(text: str) -> tuple[int | tuple[int | None, int] | None, ...]:
@@ -490,17 +521,9 @@ def run_grade(arguments: argparse.Namespace) -> None:
 
     from gmlp.checks.verify import course_folder
     from gmlp.grading.grade import grade_class
-    from gmlp.grading.sandbox import Limits, containment
+    from gmlp.grading.sandbox import Limits
 
-    if arguments.jobs < 1 or not arguments.seconds > 0:
-        raise ValueError(
-            f"--jobs must be 1 or more and --seconds more than 0; got {arguments.jobs} and "
-            f"{arguments.seconds:g}"
-        )
-    held = containment()
-    print(held.sentence, file=sys.stderr)
-    if not held.full and not arguments.uncontained:
-        raise ValueError("nothing was graded; --uncontained grades all the same")
+    check_grading(arguments)
     lesson = lesson_called(arguments.lesson, list(lessons()))
     with tqdm(unit=" students", file=sys.stderr) as bar:
 
@@ -520,6 +543,82 @@ def run_grade(arguments: argparse.Namespace) -> None:
         )
     right = sum(states.get("right", 0) for states in found["states"].values())
     print(f"{found['students']} students, {right} exercises right: {arguments.out / 'grades.csv'}")
+
+
+def check_grading(arguments: argparse.Namespace) -> None:
+    """Say what holds students' code here, before any of it runs.
+
+    Raises:
+        ValueError: a limit makes no sense, or nothing holds it and nobody said that this is fine.
+    """
+    from gmlp.grading.sandbox import containment
+
+    if arguments.jobs < 1 or not arguments.seconds > 0:
+        raise ValueError(
+            f"--jobs must be 1 or more and --seconds more than 0; got {arguments.jobs} and "
+            f"{arguments.seconds:g}"
+        )
+    held = containment()
+    print(held.sentence, file=sys.stderr)
+    if not held.full and not arguments.uncontained:
+        raise ValueError("nothing was graded; --uncontained grades all the same")
+
+
+def run_classroom_init(arguments: argparse.Namespace) -> None:
+    from gmlp.checks.verify import course_folder
+    from gmlp.grading.classroom import init_course
+
+    names = list(lessons())
+    chosen = [lesson_called(word, names) for word in arguments.lesson or names]
+    made = init_course(course_folder(), arguments.folder, list(dict.fromkeys(chosen)))
+    for path in made:
+        print(path)
+    print(
+        "These are for your students, with gmlp-course installed for the checks. What comes next:"
+    )
+    print(f"1. Edit source/ if you like, then, in {arguments.folder}:")
+    print("   nbgrader generate_assignment LESSON --force")
+    print(f"2. Put what is handed in to {arguments.folder}/submitted/STUDENT/LESSON/LESSON.ipynb")
+    print(f"3. gmlp classroom grade {shlex.quote(str(arguments.folder))}")
+
+
+def run_classroom_grade(arguments: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
+    from gmlp.checks.verify import course_folder
+    from gmlp.grading.classroom import grade_course
+    from gmlp.grading.sandbox import Limits
+
+    check_grading(arguments)
+    word = arguments.lesson
+    with tqdm(unit=" students", file=sys.stderr) as bar:
+
+        def show(student: str, number: int) -> None:
+            bar.n = number
+            bar.refresh()
+
+        reports = grade_course(
+            course_folder(),
+            arguments.folder,
+            lesson_called(word, list(lessons())) if word else None,
+            seed=arguments.seed,
+            jobs=arguments.jobs,
+            limits=Limits(seconds=arguments.seconds),
+            keep_overrides=arguments.keep_overrides,
+            on_student=show,
+        )
+    for report in reports:
+        for note in report.notes:
+            print(f"{report.lesson}: {note}")
+        for trouble in report.failed:
+            print(f"gmlp: {report.lesson}: NOT in the gradebook: {trouble}", file=sys.stderr)
+        print(f"{report.lesson}: {report.students} students, {report.right} exercises right")
+    lesson = reports[0].lesson if len(reports) == 1 else "LESSON"
+    print(f"What comes next, in {arguments.folder}:")
+    print("1. jupyter lab, and in it nbgrader's Formgrader, for cells that a person grades")
+    print(f"2. nbgrader generate_feedback {lesson} --force")
+    print("3. nbgrader export")
+    return 1 if any(report.failed for report in reports) else 0
 
 
 def run_verify(arguments: argparse.Namespace) -> int:

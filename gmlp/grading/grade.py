@@ -175,6 +175,7 @@ def grade_class(
         _write(out / "feedback" / f"{names[submission.student]}.html", page)
     found = _summary(lesson, graded)
     _write(out / "summary.html", _summary_page(found))
+    found["marks"] = {one.student: marks for one, marks in graded}
     return found
 
 
@@ -318,7 +319,7 @@ def _summary_page(found: dict[str, Any]) -> str:
     """Scores and mistakes of the class as bars; each bar's number stands beside it."""
 
     def bars(rows: Sequence[tuple[str, int]]) -> str:
-        most = max((number for _, number in rows), default=1)
+        most = max((number for _, number in rows), default=0) or 1
         lines = [
             f"<tr><td>{html.escape(label)}</td><td>{number}</td><td style='width:14rem'>"
             f"<div class=bar style='width:{100 * number / most:.0f}%'></div></td></tr>"

@@ -267,7 +267,9 @@ async (host, spec) => {
     const panel = { p, canvas, box: make("div", { className: `gmlp-panel gmlp-${p.kind}` }, ...parts) };
     const point = (event) => {
       const box = canvas.getBoundingClientRect();
-      const hit = KINDS[p.kind].hit(panel.l, event.clientX - box.left, event.clientY - box.top);
+      const scale = box.width / canvas.clientWidth || 1; // of the page around it, as on a slide
+      const hit = KINDS[p.kind].hit(
+        panel.l, (event.clientX - box.left) / scale, (event.clientY - box.top) / scale);
       const changes = {};
       [p.pick ?? p.x, p.y].forEach((name, k) => {
         const at = hit[k] - (k ? 0 : p.first ?? 0);
