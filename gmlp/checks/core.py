@@ -225,16 +225,17 @@ def judge(f: Callable[..., Any], exercise: Exercise, seed: int | None = None) ->
 def judge_elsewhere(
     exercise: Exercise,
     seed: int,
-    run_elsewhere: Callable[[list[str], list[tuple[Any, ...]], int], list[Outcome]],
+    run_elsewhere: Callable[[list[str], list[tuple[Any, ...]], int, bool], list[Outcome]],
 ) -> Result:
     """What :func:`judge` finds of an answer that another process runs.
 
-    ``run_elsewhere`` gets the names of the arguments, the inputs of each run and a seed for the
-    global random numbers; it returns what came of each run. Nothing of the answer runs here.
+    ``run_elsewhere`` gets the names of the arguments, the inputs of each run, a seed for the global
+    random numbers, and whether the inputs have gradients; it returns what came of each run. Nothing
+    of the answer runs here.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.device("cpu"):
         one = _Judge(exercise, seed)
-        return one.verdict(run_elsewhere(one.names, one.cases, one.seed))
+        return one.verdict(run_elsewhere(one.names, one.cases, one.seed, one.grad))
 
 
 def hint(f: Callable[..., Any] | str) -> Hint:

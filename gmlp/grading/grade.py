@@ -2,11 +2,13 @@
 
 import ast
 import csv
+import functools
 import hashlib
 import html
 import io
 import json
 import os
+import pickletools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +18,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from gmlp.checks.core import Exercise, judge_elsewhere, registry, unchanged
+import torch
+
+from gmlp.checks.core import Draw, Exercise, judge_elsewhere, registry, unchanged
 from gmlp.checks.report import Result
 from gmlp.checks.verify import code_cells
-from gmlp.grading.sandbox import Limits, Lost, Sandbox
+from gmlp.grading.sandbox import Limits, Lost, Sandbox, SandboxError, pickled
 from gmlp.grading.submissions import (
     Submission,
     broken_cell,
+    defines,
     find_submissions,
     notebook_points,
     program,
@@ -62,25 +67,52 @@ def lesson_of(root: Path, name: str) -> Lesson:
     path = root / "exercises" / f"{name}.ipynb"
     given = code_cells(path)
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    exercises = [one.exercise.name for one in registry().values() if one.exercise.lesson == name]
-    points = {exercise: 1.0 for exercise in exercises} | notebook_points(cells)
-    return Lesson(name, tuple(exercises), points, tuple(given), STUB | _modules(given))
+    exercises = [one.exercise for one in registry().values() if one.exercise.lesson == name]
+    names = [exercise.name for exercise in exercises]
+    points = {name: 1.0 for name in names} | notebook_points(cells)
+    return Lesson(name, tuple(names), points, tuple(given), _files(given, exercises))
 
 
-def _modules(given: Sequence[str]) -> dict[str, str]:
-    """The source of every module of the package that code imports, and of those that these do."""
+def _files(given: Sequence[str], exercises: Sequence[Exercise]) -> dict[str, str]:
+    """Files of the package: what the notebook imports, what the inputs are made of, and what these
+    import in their turn."""
     package = Path(__file__).parents[1]
-    found: dict[str, str] = {}
-    todo = list(given)
+    homes = {  # where the names that the package itself offers are defined
+        alias.name: node.module
+        for node in ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    offered: set[str] = set()
+
+    def imported(code: str) -> Iterator[str]:
+        for node in ast.walk(ast.parse(re.sub(r"(?m)^[ \t]*[%!].*$", "", code))):
+            if isinstance(node, ast.ImportFrom) and node.module == "gmlp":
+                names = {alias.name for alias in node.names}
+                offered.update(names & homes.keys())
+                yield from (homes.get(name, f"gmlp.{name}") for name in names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module or ""
+
+    todo = [module for code in given for module in imported(code)]
+    todo += [module for exercise in exercises for module in _mentioned(exercise)]
+    files = dict(STUB)
     while todo:
-        for node in ast.walk(ast.parse(re.sub(r"(?m)^[ \t]*[%!].*$", "", todo.pop()))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gmlp."):
-                name = (node.module or "").removeprefix("gmlp.")
-                path = package / f"{name}.py"
-                if "." not in name and path.exists() and f"gmlp/{name}.py" not in found:
-                    found[f"gmlp/{name}.py"] = path.read_text(encoding="utf-8")
-                    todo.append(found[f"gmlp/{name}.py"])
-    return found
+        place = todo.pop().replace(".", "/") + ".py"
+        path = package.parent / place
+        if re.fullmatch(r"gmlp/\w+\.py", place) and place not in files and path.exists():
+            files[place] = path.read_text(encoding="utf-8")
+            todo += imported(files[place])
+    lines = [f"from {homes[name]} import {name} as {name}\n" for name in sorted(offered)]
+    return files | {"gmlp/__init__.py": "".join(lines)}
+
+
+def _mentioned(exercise: Exercise) -> set[str]:
+    """The modules of the package that must be there when an exercise's inputs are unpacked."""
+    generator = torch.Generator().manual_seed(0)
+    cases = [exercise.draw(Draw(generator, i)) for i in range(exercise.draws)]
+    words = {word for _, word, _ in pickletools.genops(pickled([cases, exercise.use]))}
+    return {word for word in words if isinstance(word, str) and word.startswith("gmlp.")}
 
 
 def grade_one(sandbox: Sandbox, lesson: Lesson, submission: Submission, seed: int) -> list[Mark]:
@@ -102,13 +134,14 @@ def _result(
     if submission.problem:
         told = f"The notebook could not be graded: {submission.problem}."
         return Result(exercise.name, "raised", "lost", (told,))
-    if told := broken_cell(exercise.name, submission.cells):
-        return Result(exercise.name, "raised", "SyntaxError", (told,))
     cells = program(exercise.name, submission.cells, lesson.given)
     if cells is None:
+        if told := broken_cell(exercise.name, submission.cells):
+            return Result(exercise.name, "raised", "SyntaxError", (told,))
         told = f"The notebook does not define `{exercise.name}`."
         return Result(exercise.name, "not attempted", None, (told,))
-    if unchanged("\n".join(cells), exercise):
+    last = [cell for cell in cells if defines(exercise.name, cell)][-1:]
+    if unchanged("".join(last), exercise):
         told = "This is still the code that you were given."
         return Result(exercise.name, "not attempted", None, (told,))
     # Another seed for each exercise, the same for every student.
@@ -118,12 +151,19 @@ def _result(
         return judge_elsewhere(
             exercise,
             own,
-            lambda names, cases, number: sandbox.run(cells, exercise, names, cases, number),
+            lambda names, cases, number, grad: sandbox.run(
+                cells, exercise, names, cases, number, grad
+            ),
         )
     except Lost as lost:
         told = (
             f"There is no result, because {lost}. Does a loop never end, or does it ask for much?"
         )
+        return Result(exercise.name, "raised", "lost", (told,))
+    except SandboxError:
+        raise
+    except Exception as error:  # a number or a reply of which nobody thought; the others go on
+        told = f"Its answer could not be compared ({type(error).__name__}). Ask your teacher."
         return Result(exercise.name, "raised", "lost", (told,))
 
 
@@ -145,21 +185,24 @@ def grade_class(
     ``summary.html`` to ``out``; the summary as data.
 
     Each student's marks are noted as soon as they are there. When it is started again with the same
-    submissions, seed and course, only the others are graded.
+    submissions, seed, limits and course, only the others are graded.
 
     Raises:
         ValueError: nothing to grade.
     """
     lesson = lesson_of(root, lesson_name)
+    limits = limits or Limits()
     submissions = find_submissions(folder, lesson.exercises)
+    keys = {one.student: _key(one, lesson, seed, limits) for one in submissions}
     out.mkdir(parents=True, exist_ok=True)
     notes = out / "marks.jsonl"
     done = _noted(notes)
-    todo = [one for one in submissions if _key(one, lesson, seed) not in done]
+    todo = [one for one in submissions if keys[one.student] not in done]
     number = len(submissions) - len(todo)
     with notes.open("a", encoding="utf-8") as file:
-        for submission, marks in _graded(todo, lesson, seed, jobs, limits or Limits()):
-            key = _key(submission, lesson, seed)
+        file.write("\n" * bool(todo and file.tell()))  # after a line that a crash cut off
+        for submission, marks in _graded(todo, lesson, seed, jobs, limits):
+            key = keys[submission.student]
             done[key] = marks
             line = {"key": key, "student": submission.student, "marks": [*map(asdict, marks)]}
             file.write(json.dumps(line) + "\n")
@@ -167,7 +210,7 @@ def grade_class(
             os.fsync(file.fileno())
             number += 1
             on_student(submission.student, number)
-    graded = [(one, done[_key(one, lesson, seed)]) for one in submissions]
+    graded = [(one, done[keys[one.student]]) for one in submissions]
     _write(out / "grades.csv", _table(lesson, graded))
     names = _file_names([one.student for one in submissions])
     for submission, marks in graded:
@@ -208,8 +251,6 @@ _pool: dict[str, Any] = {}
 def _start(lesson: Lesson, limits: Limits) -> None:
     import atexit
 
-    import torch
-
     torch.set_num_threads(1)
     _pool["lesson"], _pool["sandbox"] = lesson, Sandbox(lesson.modules, limits)
     atexit.register(_pool["sandbox"].close)
@@ -219,13 +260,21 @@ def _in_pool(submission: Submission, seed: int) -> list[Mark]:
     return grade_one(_pool["sandbox"], _pool["lesson"], submission, seed)
 
 
-def _key(submission: Submission, lesson: Lesson, seed: int) -> str:
+def _key(submission: Submission, lesson: Lesson, seed: int, limits: Limits) -> str:
     """Changes with all on which the marks depend."""
-    facts = [submission.student, submission.digest, submission.problem, lesson.name, seed]
-    course = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].glob("checks/*.py")):
-        course.update(path.read_bytes())
-    return hashlib.sha256(json.dumps([*facts, course.hexdigest()]).encode()).hexdigest()
+    facts = [submission.student, submission.digest, submission.problem, seed]
+    all_facts = json.dumps([*facts, asdict(lesson), asdict(limits), _course()])
+    return hashlib.sha256(all_facts.encode()).hexdigest()
+
+
+@functools.cache
+def _course() -> str:
+    """A digest of the code that checks and grades."""
+    digest = hashlib.sha256()
+    for folder in ("checks", "grading"):
+        for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _noted(path: Path) -> dict[str, list[Mark]]:
@@ -244,14 +293,18 @@ def _noted(path: Path) -> dict[str, list[Mark]]:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a character, say
     os.replace(part, path)
 
 
 def _cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     text = re.sub(r"[\x00-\x1f\x7f]", " ", text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return (
+        f"'{text}"
+        if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
+        else text
+    )
 
 
 def _table(lesson: Lesson, graded: Sequence[tuple[Submission, list[Mark]]]) -> str:
@@ -272,8 +325,8 @@ def _file_names(students: Sequence[str]) -> dict[str, str]:
     names = {}
     for student in students:
         safe = re.sub(r"[^A-Za-z0-9_-]+", "-", student)[:60].strip("-")
-        digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        names[student] = safe if safe == student else f"{safe}-{digest}"
+        digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        names[student] = f"{safe}-{digest}".lstrip("-")
     return names
 
 

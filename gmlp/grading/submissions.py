@@ -4,11 +4,12 @@ import ast
 import hashlib
 import json
 import re
+import symtable
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_BYTES = 100 << 20  # of a notebook; its outputs may be large
+MOST_BYTES = 30 << 20  # of a notebook; its outputs may be large
 MOST_SOURCE = 200_000  # characters of all its code
 
 
@@ -28,7 +29,8 @@ def find_submissions(folder: Path, names: Sequence[str]) -> list[Submission]:
 
     A file in the folder itself is named after its student, ``anna.ipynb``. In a folder of
     folders the first folder is the student, as nbgrader and most learning platforms have it; of
-    several notebooks there the one that has most of the exercises counts. Other files are ignored.
+    several notebooks there the one that has most of the exercises counts; a folder without any is
+    listed as such. Other files are ignored.
 
     Args:
         folder: where the submissions lie.
@@ -42,15 +44,19 @@ def find_submissions(folder: Path, names: Sequence[str]) -> list[Submission]:
     by_student: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.ipynb")):
         parts = path.relative_to(folder).parts
-        if ".ipynb_checkpoints" in parts:
+        if ".ipynb_checkpoints" in parts or (path.is_dir() and not path.is_symlink()):
             continue
         student = parts[0] if len(parts) > 1 else path.stem
         by_student.setdefault(student, []).append(path)
     if not by_student:
         raise ValueError(f"no notebook (.ipynb) in {folder} or below it")
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            by_student.setdefault(path.name, [])
     found = []
     for student, paths in sorted(by_student.items()):
-        read = [_read(student, path) for path in paths]
+        none = Submission(student, folder / student, "", problem="there is no notebook (.ipynb)")
+        read = [_read(student, path) for path in paths] or [none]
         found.append(max(read, key=lambda one: (not one.problem, _count(one.cells, names))))
     return found
 
@@ -92,49 +98,70 @@ def _read(student: str, path: Path) -> Submission:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement at the top level of a cell; ``source`` begins on its own line of the cell."""
+    """A statement at the top level of a cell, by its lines there."""
 
-    source: str
-    binds: frozenset[str]
-    uses: frozenset[str]
-    imports: bool
+    cell: int
+    lines: range
+    binds: frozenset[str]  # the names that it gives a value, or changes
+    uses: frozenset[str]  # the names from outside that it or its functions mention
+
+
+BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def _python(cell: str) -> str:
+    """A cell without magics and questions, which only Jupyter understands.
+
+    Lines stay where they are, so that an error names the line that the student sees.
+    """
+    try:
+        ast.parse(cell)
+    except BROKEN:
+        return re.sub(r"(?m)^[ \t]*([%!?].*|\w+ *= *[%!].*|[\w.]+\?\??[ \t]*)$", "", cell)
+    return cell
 
 
 def statements(cells: Sequence[str]) -> Iterator[Statement]:
-    """The statements of cells that are valid Python; magics are left out, broken cells too."""
-    for cell in cells:
-        # Lines stay where they are, so that an error names the line that the student sees.
-        plain = re.sub(r"(?m)^[ \t]*[%!?].*$", "", cell)
+    """The statements of cells that are valid Python; broken cells are left out, as in Jupyter."""
+    for number, cell in enumerate(cells):
         try:
-            tree = ast.parse(plain)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            tree, lines, found = ast.parse(cell), cell.split("\n"), []
+            for node in tree.body:
+                marks = getattr(node, "decorator_list", [])
+                own = range(min(one.lineno for one in (node, *marks)) - 1, node.end_lineno or 0)
+                table = symtable.symtable("\n".join(lines[own.start : own.stop]), "cell", "exec")
+                found.append(Statement(number, own, _binds(table, node), _globals(table)))
+        except BROKEN:
             continue
-        lines = plain.split("\n")
-        for node in tree.body:
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            text = "\n" * (first - 1) + "\n".join(lines[first - 1 : node.end_lineno])
-            binds, uses = _names(node)
-            imports = isinstance(node, ast.Import | ast.ImportFrom)
-            yield Statement(text, frozenset(binds), frozenset(uses), imports)
+        yield from found
 
 
-def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
-    """What a statement binds at the top level, and all names that it mentions."""
-    uses = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}, uses
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        names = {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-        return names, uses
-    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+def _globals(table: symtable.SymbolTable) -> frozenset[str]:
+    own = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    return frozenset(own).union(*map(_globals, table.get_children()))
+
+
+def _binds(table: symtable.SymbolTable, statement: ast.stmt) -> frozenset[str]:
+    names = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    }
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):  # also a[0] = 1, a.b = 1
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         nodes = [node for target in targets for node in ast.walk(target)]
-        return {node.id for node in nodes if isinstance(node, ast.Name)}, uses
-    return set(), uses  # a loop, a call, a test: not needed to define anything
+        names |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    if isinstance(statement, ast.ImportFrom):
+        always = statement.module == "__future__" or statement.names[0].name == "*"
+        names |= {ALWAYS} if always else set()
+    return frozenset(names)
+
+
+ALWAYS = "*"  # "bound" by imports of which we cannot tell who needs them
 
 
 def program(name: str, cells: Sequence[str], given: Sequence[str]) -> list[str] | None:
-    """The code that defines one exercise: the answer, what it uses, and the imports.
+    """The code that defines one exercise: the answer, and what it uses.
 
     Nothing else of the notebook is run, so what goes wrong elsewhere costs nothing here.
 
@@ -144,37 +171,55 @@ def program(name: str, cells: Sequence[str], given: Sequence[str]) -> list[str] 
         given: the code of the exercise's own notebook, for what the student's lacks.
 
     Returns:
-        Statements in their order, each to be run by itself; ``None`` if nothing defines the name.
+        Cells of which all other lines are blank; ``None`` if nothing defines the name.
     """
-    own, ours = [*statements(cells)], [*statements(given)]
-    if not any(name in one.binds for one in own):
+    pools = [[*map(_python, cells)], [*map(_python, given)]]
+    own, ours = ([*statements(pool)] for pool in pools)
+    tables: list[dict[str, list[Statement]]] = [{}, {}]
+    for table, pool in zip(tables, (own, ours), strict=True):
+        for one in pool:
+            for bound in one.binds:
+                table.setdefault(bound, []).append(one)
+    if name not in tables[0]:
         return None
-    wanted, seen = {name}, set[str]()
-    while missing := wanted - seen:
-        seen |= missing
-        for pool in (own, ours):
-            found = [one for one in pool if one.binds & missing]
-            wanted |= {use for one in found for use in one.uses}
-            missing -= {bound for one in found for bound in one.binds}
-    bound = {name for one in own for name in one.binds}
-    parts = [one for one in ours if one.imports or (one.binds & wanted and not one.binds & bound)]
-    parts += [one for one in own if one.imports or one.binds & wanted]
-    safe = "try:\n    {}\nexcept ImportError:\n    pass"
+    wanted, todo = set[str](), [name, ALWAYS]
+    while todo:
+        if (this := todo.pop()) not in wanted:
+            wanted.add(this)
+            found = tables[0].get(this) or tables[1].get(this, [])
+            todo += {use for one in found for use in one.uses}
+    lacking = wanted - tables[0].keys()
+    parts = _cut(pools[1], [one for one in ours if one.binds & (lacking | {ALWAYS})])
+    return parts + _cut(pools[0], [one for one in own if one.binds & wanted])
+
+
+def _cut(cells: Sequence[str], kept: Sequence[Statement]) -> list[str]:
+    """Cells with these statements alone, every line in its place."""
+    lines: dict[int, set[int]] = {}
+    for one in kept:
+        lines.setdefault(one.cell, set()).update(one.lines)
     return [
-        safe.format(one.source.strip().replace("\n", "\n    ")) if one.imports else one.source
-        for one in parts
+        "\n".join(
+            line if number in own else "" for number, line in enumerate(cells[cell].split("\n"))
+        )
+        for cell, own in lines.items()
     ]
+
+
+def defines(name: str, cell: str) -> bool:
+    """Whether a cell, valid or not, has the definition of a function or class."""
+    return bool(re.search(rf"(?m)^(async +)?(def|class) +{name}\b", cell))
 
 
 def broken_cell(name: str, cells: Sequence[str]) -> str:
     """The syntax error of a cell that would define the exercise; empty if there is none."""
     for cell in cells:
-        if re.search(rf"(?m)^(def|class) {name}\b", cell):
+        if defines(name, cell):
             try:
-                ast.parse(re.sub(r"(?m)^[ \t]*[%!?].*$", "", cell))
+                ast.parse(_python(cell))
             except SyntaxError as error:
                 return f"SyntaxError: {error.msg}, line {error.lineno} of your code"
-            except (ValueError, RecursionError, MemoryError) as error:
+            except BROKEN as error:
                 return f"{type(error).__name__}: {error}"
     return ""
 
