@@ -31,6 +31,7 @@ from gmlp.checks.run import Outcome
 HERE = Path(__file__).parent
 MOST_REPLY = 64 << 20  # bytes that one reply may have
 MOST_HEAD = 1 << 20  # bytes of it that may be JSON
+START = 20.0  # seconds that a process of its own gets to import PyTorch
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,8 @@ class Sandbox:
     """
 
     def __init__(self, modules: dict[str, str], limits: Limits | None = None) -> None:
-        if not sys.platform.startswith("linux"):
-            raise SandboxError(f"nothing can be graded here. {containment().sentence}")
         self.limits = limits or Limits()
+        self.contained = containment().full
         self.folder = tempfile.TemporaryDirectory(prefix="gmlp-sandbox-")
         view = Path(self.folder.name)
         view.chmod(0o755)
@@ -104,25 +104,18 @@ class Sandbox:
         (view / "answer_run.py").write_text(run, encoding="utf-8")
         (view / "worker.py").write_text((HERE / "worker.py").read_text("utf-8"), encoding="utf-8")
         self.jobs = 0
-        self._start()
+        if self.contained:
+            self._start()
 
     def _start(self) -> None:
         view = Path(self.folder.name)
         ours, theirs = socket.socketpair()
         self.control = ours
-        inside = _INSIDE if containment().full else str(view)
-        command = [*_wrapper(view), sys.executable, "-s", "-B", f"{inside}/worker.py"]
+        command = [*_wrapper(view), sys.executable, "-s", "-B", f"{_INSIDE}/worker.py"]
         command.append(str(theirs.fileno()))
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": "/tmp",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": inside,
-            "LANG": "C.UTF-8",
-        }
         self.process = subprocess.Popen(
             command,
-            env=environment,
+            env={"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": _INSIDE, **_SETTINGS},
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -153,7 +146,8 @@ class Sandbox:
 
     def close(self) -> None:
         """End the sandbox and all that it started."""
-        self._stop()
+        if self.contained:
+            self._stop()
         self.folder.cleanup()
 
     def _stop(self) -> None:
@@ -190,6 +184,8 @@ class Sandbox:
         try:
             reply = self._ask(job, self.limits.seconds)
         except (Lost, OSError) as trouble:
+            if not self.contained:
+                raise
             try:
                 self.process.wait(0.3)
             except subprocess.TimeoutExpired:
@@ -208,6 +204,8 @@ class Sandbox:
 
     def _ask(self, job: dict[str, Any], seconds: float) -> bytes:
         """The reply of a fresh child to a job."""
+        if not self.contained:
+            return self._ask_uncontained(job, seconds)
         self.jobs += 1
         limits = {
             "seconds": seconds + 1,
@@ -233,7 +231,35 @@ class Sandbox:
                 raise Lost("its process ended before it had begun") from None
             return _receive(ours, MOST_REPLY, deadline)
 
+    def _ask_uncontained(self, job: dict[str, Any], seconds: float) -> bytes:
+        """The same from a process of its own, which nothing holds but its time.
 
+        It imports PyTorch anew, which takes seconds; they do not count.
+        """
+        view = self.folder.name
+        command = [sys.executable, "-s", "-B", str(Path(view, "worker.py")), "once"]
+        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        child = subprocess.Popen(
+            command,
+            env={"HOME": view, "PYTHONPATH": view, **kept, **_SETTINGS},
+            cwd=view,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            reply, _ = child.communicate(pickled(job), timeout=seconds + START)
+        except subprocess.TimeoutExpired:
+            raise Lost("it did not end in time") from None
+        finally:
+            child.kill()
+            child.wait()
+        if len(reply) > MOST_REPLY or not reply:
+            raise Lost("its process ended without an answer")
+        return reply
+
+
+_SETTINGS = {"OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 _INSIDE = "/course"
 _USERS = range(61184, 65520)  # no person has these numbers; see systemd's DynamicUser
 
@@ -256,8 +282,6 @@ def pickled(job: Any) -> bytes:
 
 def _wrapper(view: Path) -> list[str]:
     """bubblewrap's command line: a read-only system, nothing of the user's, no network."""
-    if not containment().full:
-        return []
     words = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
     words += ["--unshare-uts", "--unshare-cgroup-try", "--new-session"]
     if _other_users():
