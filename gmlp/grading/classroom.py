@@ -78,6 +78,10 @@ def _nbgrader() -> Any:
         raise ValueError(
             f'{error.name} is not installed here: pip install "gmlp-course[classroom]"'
         ) from error
+    # It starts `alembic` by name, which lies beside this Python and need not be on the path.
+    paths = os.environ.get("PATH", "").split(os.pathsep)
+    if (beside := str(Path(sys.executable).parent)) not in paths:
+        os.environ["PATH"] = os.pathsep.join([beside, *paths])
     return nbgrader
 
 

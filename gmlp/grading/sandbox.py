@@ -111,7 +111,7 @@ class Sandbox:
         view = Path(self.folder.name)
         ours, theirs = socket.socketpair()
         self.control = ours
-        command = [*_wrapper(view), sys.executable, "-s", "-B", f"{_INSIDE}/worker.py"]
+        command = [*_wrapper(view), _seen(sys.executable), "-s", "-B", f"{_INSIDE}/worker.py"]
         command.append(str(theirs.fileno()))
         self.process = subprocess.Popen(
             command,
@@ -280,6 +280,11 @@ def pickled(job: Any) -> bytes:
     return cloudpickle.dumps(job)
 
 
+def _seen(path: str) -> str:
+    """Where a file of the environment is inside: /tmp is scratch there, and hides what it held."""
+    return f"/environment{path}" if path.startswith("/tmp/") else path
+
+
 def _wrapper(view: Path) -> list[str]:
     """bubblewrap's command line: a read-only system, nothing of the user's, no network."""
     words = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
@@ -296,15 +301,13 @@ def _wrapper(view: Path) -> list[str]:
             words += ["--ro-bind", path, path]
     for prefix in dict.fromkeys((sys.base_prefix, sys.prefix)):
         if not prefix.startswith("/usr/"):
-            for parent in reversed(
-                Path(prefix).parents[:-1]
-            ):  # bubblewrap makes them for root only
-                words += ["--perms", "0755", "--dir", str(parent)]
-            words += ["--ro-bind", prefix, prefix]
+            for parent in reversed(Path(_seen(prefix)).parents[:-1]):
+                words += ["--perms", "0755", "--dir", str(parent)]  # else they are for root only
+            words += ["--ro-bind", prefix, _seen(prefix)]
     found = importlib.util.find_spec("gmlp")
     for place in found.submodule_search_locations or () if found else ():
         if place.startswith((sys.prefix, sys.base_prefix)):  # installed: solutions and all
-            words += ["--tmpfs", place, "--remount-ro", place]
+            words += ["--tmpfs", _seen(place), "--remount-ro", _seen(place)]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     words += ["--ro-bind", str(view), _INSIDE, "--chdir", "/tmp"]
     return [*words, "--remount-ro", "/dev", "--remount-ro", "/"]
