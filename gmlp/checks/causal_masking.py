@@ -431,28 +431,6 @@ def _past_by_running_sums(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (weight.tril() @ v + bias[:, None]) * u
 
 
-def _never_cleared(f: Callable[[Tensor], Tensor], n: int, d: int) -> Tensor:
-    x = torch.randn(n, d, requires_grad=True)
-    out = f(x)
-    table = torch.zeros(n, n, dtype=torch.bool)
-    total = torch.zeros(n, d)
-    for i in range(n):
-        for number in out[i]:
-            total = total + torch.autograd.grad(number, x, retain_graph=True)[0]
-            table[i] |= (total != 0).any(-1)
-    return table
-
-
-def _all_input_channels(f: Callable[[Tensor], Tensor], n: int, d: int) -> Tensor:
-    x = torch.randn(n, d, requires_grad=True)
-    out = f(x)
-    rows = []
-    for i in range(n):
-        found = [torch.autograd.grad(number, x, retain_graph=True)[0] != 0 for number in out[i]]
-        rows.append(torch.stack(found).any(0).all(-1))
-    return torch.stack(rows)
-
-
 EXERCISES = (
     Exercise(
         name="mask_weights",
@@ -869,20 +847,6 @@ EXERCISES = (
                 lambda f, n, d: ~_who_reads_whom(f, n, d),
                 "You say True where nothing is read, and False where something is.",
                 "True means: output i depends on input j.",
-            ),
-            Misconception(
-                "gradients add up, never cleared",
-                _never_cleared,
-                "Your rows grow from one to the next: backward() adds to x.grad, and you never "
-                "clear it.",
-                "Clear x.grad before each derivative. `torch.autograd.grad` does not store "
-                "anything.",
-            ),
-            Misconception(
-                "all input channels",
-                _all_input_channels,
-                "You ask for outputs that read every channel of an input.",
-                "One channel that is read is enough: any, and not all.",
             ),
         ),
         hints=(
