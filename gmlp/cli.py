@@ -517,20 +517,13 @@ def run_reset(arguments: argparse.Namespace) -> None:
 
 
 def run_grade(arguments: argparse.Namespace) -> None:
-    from tqdm.auto import tqdm
-
     from gmlp.checks.verify import course_folder
     from gmlp.grading.grade import grade_class
     from gmlp.grading.sandbox import Limits
 
     check_grading(arguments)
     lesson = lesson_called(arguments.lesson, list(lessons()))
-    with tqdm(unit=" students", file=sys.stderr) as bar:
-
-        def show(student: str, number: int) -> None:
-            bar.n = number
-            bar.refresh()
-
+    with students_bar() as show:
         found = grade_class(
             course_folder(),
             lesson,
@@ -543,6 +536,20 @@ def run_grade(arguments: argparse.Namespace) -> None:
         )
     right = sum(states.get("right", 0) for states in found["states"].values())
     print(f"{found['students']} students, {right} exercises right: {arguments.out / 'grades.csv'}")
+
+
+@contextlib.contextmanager
+def students_bar() -> Iterator[Callable[[str, int], None]]:
+    """A progress bar; what it gives is to be called with each student and how many are done."""
+    from tqdm.auto import tqdm
+
+    with tqdm(unit=" students", file=sys.stderr) as bar:
+
+        def show(student: str, number: int) -> None:
+            bar.n = number
+            bar.refresh()
+
+        yield show
 
 
 def check_grading(arguments: argparse.Namespace) -> None:
@@ -583,20 +590,13 @@ def run_classroom_init(arguments: argparse.Namespace) -> None:
 
 
 def run_classroom_grade(arguments: argparse.Namespace) -> int:
-    from tqdm.auto import tqdm
-
     from gmlp.checks.verify import course_folder
     from gmlp.grading.classroom import grade_course
     from gmlp.grading.sandbox import Limits
 
     check_grading(arguments)
     word = arguments.lesson
-    with tqdm(unit=" students", file=sys.stderr) as bar:
-
-        def show(student: str, number: int) -> None:
-            bar.n = number
-            bar.refresh()
-
+    with students_bar() as show:
         reports = grade_course(
             course_folder(),
             arguments.folder,

@@ -196,7 +196,7 @@ class _Mixed(nn.Module):
         return x * (1 + self.weight[:n, :n].tril() @ x)
 
 
-class _Kernels(nn.Module):
+class Kernels(nn.Module):
     """The depthwise causal convolution of the lesson."""
 
     def __init__(self, d: int, e: int) -> None:
@@ -213,7 +213,7 @@ class _Kernels(nn.Module):
 
 def _draw_layer(rng: Draw) -> tuple[Any, ...]:
     b, n, d, e = _shape(rng, whole=rng.number == 0)
-    return rng.normal(b, n, d), e, rng.refill(_Mixed(n + e)), rng.refill(_Kernels(d, e))
+    return rng.normal(b, n, d), e, rng.refill(_Mixed(n + e)), rng.refill(Kernels(d, e))
 
 
 def _folded_layer(x: Tensor, e: int, fn: Layer, mix: Layer) -> Tensor:

@@ -131,7 +131,7 @@ def _tensor_fault(yours: Any, expected: Tensor, axes: str, owner: str) -> Fault 
             f"asked for is {tuple(expected.shape)}{letters}."
         )
     if yours.dtype != expected.dtype:
-        return "dtype", (f"{owner} has dtype {yours.dtype}; asked for is {expected.dtype}.")
+        return "dtype", f"{owner} has dtype {yours.dtype}; asked for is {expected.dtype}."
     if (bad := ~yours.isfinite() & expected.isfinite()).any():
         if not expected.isfinite().all():
             return "values", f"At {_index(bad)} stands {yours[bad][0].item()}, and should not."

@@ -14,7 +14,7 @@ import pkgutil
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any, Literal
 
@@ -200,13 +200,7 @@ def check(f: Callable[..., Any], *, seed: int | None = None) -> Result:
     exercise = find(getattr(f, "__name__", type(f).__name__)).exercise
     result = judge(f, exercise, seed)
     if trouble := progress.note(exercise.name, result.state):
-        result = Result(
-            result.name,
-            result.state,
-            result.diagnosis,
-            (*result.lines, trouble),
-            result.picture,
-        )
+        result = replace(result, lines=(*result.lines, trouble))
     return result
 
 
@@ -421,8 +415,7 @@ class _Judge:
             return result
         yours, expected, letters = found
         size = (yours.double() - expected.double()).abs()
-        drawn = picture(differs(yours, expected), size, letters)
-        return Result(result.name, result.state, result.diagnosis, result.lines, drawn)
+        return replace(result, picture=picture(differs(yours, expected), size, letters))
 
     def _remarks(self) -> Iterator[str]:
         """What a right answer would still trip over: another dtype, another device."""

@@ -11,10 +11,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from gmlp.causal_masking import CausalSGU
+from gmlp.checks.axial_folding import Kernels
 from gmlp.checks.core import Draw, Exercise, Misconception, prediction
 from gmlp.full_model import gMLPGPT
 from gmlp.local_windows import CausalLocalSGU
-from gmlp.ops import causal_conv
 
 Shape = tuple[int, ...]
 
@@ -116,21 +116,6 @@ def _by_a_list(seq_len: int, w: int | None, e: int, heads: int) -> Any:
 # A fold and a residual
 
 
-class _Join(nn.Module):
-    """The convolution of a fold, by itself: it brings e neighbours of the text together."""
-
-    def __init__(self, d: int, e: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(d, 1, e))
-        self.bias = nn.Parameter(torch.empty(d))
-
-    def __repr__(self) -> str:
-        return "a causal convolution"
-
-    def forward(self, x: Tensor) -> Tensor:
-        return causal_conv(x, self.weight, self.bias)
-
-
 class _Block(nn.Module):
     """The least that a block does: it mixes the positions of one hand, causally, and gates."""
 
@@ -159,7 +144,7 @@ def _draw_fold(rng: Draw) -> tuple[Any, ...]:
         d, e = e, d
     norm = rng.refill(nn.LayerNorm(d))
     block = rng.refill(_Block(length))
-    return rng.normal(b, length * e, d), norm, block, rng.refill(_Join(d, e)), e
+    return rng.normal(b, length * e, d), norm, block, rng.refill(Kernels(d, e)), e
 
 
 def _folded_step(x: Tensor, norm: Layer, block: Layer, join: Layer, e: int) -> Tensor:

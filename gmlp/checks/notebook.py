@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gmlp.checks.progress import write_whole
 from gmlp.checks.verify import checked_name, code_cells
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -128,14 +129,11 @@ def fresh_copy(root: Path, folder: str, lesson: str) -> tuple[Path, Path | None]
         raise FileNotFoundError(f"lesson {lesson} has no notebook in {folder}/")
     content = source.read_bytes()
     target = root / "work" / folder / source.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     kept = None
     if target.exists() and target.read_bytes() != content:
         kept = target.with_name(f"{lesson}-until-{datetime.now():%Y%m%d-%H%M%S}.ipynb")
         os.replace(target, kept)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    part.write_bytes(content)
-    os.replace(part, target)
+    write_whole(target, content)
     # `course.py lab` signs the copies that are still as they were made.
     made_from = root / "work/.copied.json"
     try:
@@ -143,5 +141,5 @@ def fresh_copy(root: Path, folder: str, lesson: str) -> tuple[Path, Path | None]
     except (OSError, ValueError):
         digests = {}
     digests[f"{folder}/{source.name}"] = hashlib.sha256(content).hexdigest()
-    made_from.write_text(json.dumps(digests, indent=1), encoding="utf-8")
+    write_whole(made_from, json.dumps(digests, indent=1).encode())
     return target, kept

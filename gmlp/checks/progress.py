@@ -19,6 +19,16 @@ def folder() -> Path:
     return platformdirs.user_state_path("gmlp-course", appauthor=False)
 
 
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file that is either there in full or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    if mode is not None:
+        part.chmod(mode)
+    os.replace(part, path)
+
+
 def read() -> tuple[dict[str, Record], str]:
     """The record of each exercise tried, and a sentence if the file was damaged.
 
@@ -55,9 +65,7 @@ def note(name: str, state: str) -> str:
             record["tries"] += state != "not attempted"
             if state == "right":
                 record["right_since"] = record.get("right_since") or f"{datetime.now():%Y-%m-%d}"
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            part.write_text(json.dumps({"exercises": kept}, indent=1) + "\n", encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, (json.dumps({"exercises": kept}, indent=1) + "\n").encode())
             return trouble
     except Timeout:
         return f"This was not noted for `gmlp progress`: another notebook holds {path}."

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gmlp.checks.progress import write_whole
 from gmlp.grading.grade import Lesson, Mark, grade_class, lesson_of
 from gmlp.grading.sandbox import Limits
 from gmlp.grading.submissions import Submission, find_submissions, program
@@ -541,13 +542,9 @@ def _timestamp(application: Any, lesson: str, student: str) -> tuple[Any, list[s
 
 def _write(path: Path, text: str, mode: int) -> None:
     """Replace a file, whole or not at all; one that is right already stays as it is."""
-    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.chmod(mode)
-    os.replace(part, path)
+    content = text.encode("utf-8")
+    if not (path.is_file() and path.read_bytes() == content):
+        write_whole(path, content, mode)
 
 
 # ---------------------------------------------------------------- the graded copy

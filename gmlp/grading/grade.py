@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from gmlp.checks.core import Draw, Exercise, judge_elsewhere, registry, unchanged
+from gmlp.checks.progress import write_whole
 from gmlp.checks.report import Result
 from gmlp.checks.verify import code_cells
 from gmlp.grading.sandbox import Limits, Lost, Sandbox, SandboxError, pickled
@@ -291,10 +292,7 @@ def _noted(path: Path) -> dict[str, list[Mark]]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a character, say
-    os.replace(part, path)
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # half a character, say
 
 
 def _cell(text: str) -> str:
