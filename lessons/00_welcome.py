@@ -281,12 +281,14 @@ print("the small gMLP beats every counter")
 # <details><summary>Nearly nothing, because the text is so easy.</summary>No: the text is easy only for who has noticed that it is. This guesser gives the a no more than any other byte.</details>
 # <details><summary>Eight bits per byte, as on every other text.</summary>Right: it gives the true byte 1/256 each time, whatever that byte is, and log2 of 256 is 8.</details>
 # <details><summary>An infinite bill, because it is wrong so often.</summary>No: infinite is only what was called impossible, with a probability of 0, and here nothing has 0.</details>
+# <br>
 #
 # **2. Two counters report their bits per byte: one on the text that it has counted, the other on new text. The first number is lower. Who guesses better?**
 #
 # <details><summary>The first: fewer bits are better bits.</summary>No: fewer bits are better on one and the same text. Who is examined on the pages learned by heart gets a low number for nothing.</details>
 # <details><summary>The second: new text is always harder.</summary>No: new text is harder for both, but how the first would do on it has not been measured.</details>
 # <details><summary>You cannot tell.</summary>Right: a score on the text that was counted also measures memory. Examine both on the same new text.</details>
+# <br>
 #
 # **3. Why does the counter pretend to have seen one byte more, spread evenly?**
 #
@@ -297,10 +299,10 @@ print("the small gMLP beats every counter")
 #
 # ## What you can do now
 #
-# - [x] say where the road leads: a causal gMLP that writes, long texts, deep models, an honest comparison;
-# - [x] turn text into bytes and back: a token is a byte, the vocabulary is 256;
-# - [x] measure a guesser in bits per byte, on text that it has not learned from;
-# - [x] guess by counting, and say why that stops: what was never seen cannot be counted.
+# - ✓ say where the road leads: a causal gMLP that writes, long texts, deep models, an honest comparison;
+# - ✓ turn text into bytes and back: a token is a byte, the vocabulary is 256;
+# - ✓ measure a guesser in bits per byte, on text that it has not learned from;
+# - ✓ guess by counting, and say why that stops: what was never seen cannot be counted.
 #
 # **Practise:** the [exercises](../exercises/00_welcome.ipynb) of this lesson: four, in about 40 minutes.
 #

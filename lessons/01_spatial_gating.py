@@ -249,6 +249,7 @@ viz.sgu_row(small, torch.randn(6, 8), labels=[f"{i} {letter}" for i, letter in e
 #
 # <details><summary>The answer</summary>Every position has a row of its own, so the position changes the first strip. All channels share one $W$, so the
 # channel changes the second.</details>
+# <br>
 #
 # The unit stands where the middle linear layer and the second GELU stood: 128 channels go in, 64 come out. Same game, same loop.
 #
@@ -587,12 +588,14 @@ for seq_len in (12, 128, 1024):
 # <details><summary>Because it has too few layers.</summary>No: more layers work on the same single letter. What is wanted stands at another position.</details>
 # <details><summary>Because its training needs a smaller learning rate.</summary>No: with any learning rate, nothing carries a letter from one position to another.</details>
 # <details><summary>Because the letter that it should say stands where it cannot look.</summary>Right: each position sees its own letter alone, and that says nothing about its neighbour.</details>
+# <br>
 #
 # **2. Row 4 of W is zero but for a single 1, in column 2. What does that mean for <code>W @ v</code>?**
 #
 # <details><summary>Position 4 of the result holds what position 2 of v held.</summary>Right: the row says who collects, the column says from whom.</details>
 # <details><summary>Position 2 of the result holds what position 4 of v held.</summary>No: that would be a 1 in row 2, column 4. Row first, then column.</details>
 # <details><summary>In every position, channel 4 of the result holds what channel 2 of v held.</summary>No: W stands on the left of v, and from there it mixes positions. Channels are mixed from the right.</details>
+# <br>
 #
 # **3. The unit starts with W near 0 and b = 1. What does it do then?**
 #
@@ -603,11 +606,11 @@ for seq_len in (12, 128, 1024):
 #
 # ## What you can do now
 #
-# - [x] say why a per-token network cannot reverse a word: what it needs stands elsewhere, and it stays at chance;
-# - [x] mix a sequence by loops or by `W @ v`, and read the recipe off the rows of $W$;
-# - [x] build the spatial gating unit, $(W v + b) \odot u$, and train it to 100 %;
-# - [x] explain the start: $W \approx 0$, $b = 1$ lets $u$ through, and listening is learned;
-# - [x] give it heads: one recipe per group of channels, for two letters at once.
+# - ✓ say why a per-token network cannot reverse a word: what it needs stands elsewhere, and it stays at chance;
+# - ✓ mix a sequence by loops or by `W @ v`, and read the recipe off the rows of $W$;
+# - ✓ build the spatial gating unit, $(W v + b) \odot u$, and train it to 100 %;
+# - ✓ explain the start: $W \approx 0$, $b = 1$ lets $u$ through, and listening is learned;
+# - ✓ give it heads: one recipe per group of channels, for two letters at once.
 #
 # **Practise:** the [exercises](../exercises/01_spatial_gating.ipynb) of this lesson: five, in about 55 minutes.
 #

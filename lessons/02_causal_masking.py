@@ -149,6 +149,7 @@ viz.causal_probe({"no mask": cheater}, line)
 #
 # <details><summary>The answer</summary>The changed byte's own position, and the one just before it: the diagonal and the line above it are darkest. That
 # neighbour is the output whose answer *is* the changed byte.</details>
+# <br>
 #
 # **Predict:** is there one position that cannot cheat? Are the bits there near 0, near 8, or in between?
 
@@ -495,12 +496,14 @@ print("equal to yours on", tuple(windows.shape))
 # <details><summary>Two hundred steps are too few to learn to write.</summary>No: they were enough to learn what pays, and more of them would only make the peeking surer.</details>
 # <details><summary>Where it writes there is no byte to its right, and it has learned nothing but to read that byte.</summary>Right: when it writes, every position is as blind as the last one of a window.</details>
 # <details><summary>The sampler draws at random instead of taking the best byte.</summary>No: it draws by the model's own chances, and a model that knew the next byte would give it nearly all of them.</details>
+# <br>
 #
 # **2. Why do we fill the upper triangle with 0, and not with minus infinity as attention does?**
 #
 # <details><summary>Here the weights multiply the tokens as they are; no softmax follows.</summary>Right: a weight of 0 takes a token out of the sum, while minus infinity becomes 0 only in a softmax.</details>
 # <details><summary>Minus infinity would hide the diagonal as well.</summary>No: which entries are filled is up to the mask, not to the number that fills them.</details>
 # <details><summary>0 keeps the gradient of the hidden weights alive.</summary>No: hidden weights get no gradient, and need none, since they never count.</details>
+# <br>
 #
 # **3. A unit masks with <code>tril(-1)</code>, so the diagonal is hidden, too. Byte 20 of 32 changes. Which outputs move?**
 #
@@ -511,11 +514,11 @@ print("equal to yours on", tuple(windows.shape))
 #
 # ## What you can do now
 #
-# - [x] be suspicious of a score that is too good, and ask where the answer could have come from;
-# - [x] find a leak by changing one token, or all leaks by the Jacobian: the upper triangle must be zero;
-# - [x] name three wrong masks: once at the start, off by one, $-\infty$ without a softmax;
-# - [x] mask right: zeros above the diagonal, on every call; and predict 1, 0.925 and 0.55 with a pencil;
-# - [x] write text with six lines.
+# - ✓ be suspicious of a score that is too good, and ask where the answer could have come from;
+# - ✓ find a leak by changing one token, or all leaks by the Jacobian: the upper triangle must be zero;
+# - ✓ name three wrong masks: once at the start, off by one, $-\infty$ without a softmax;
+# - ✓ mask right: zeros above the diagonal, on every call; and predict 1, 0.925 and 0.55 with a pencil;
+# - ✓ write text with six lines.
 #
 # **Practise:** the [exercises](../exercises/02_causal_masking.ipynb) of this lesson: five, in about 70 minutes.
 #

@@ -461,12 +461,14 @@ assert moved == list(range(20, n))
 # <details><summary>They have so many parameters that they learned the text by heart.</summary>No: then the loss in training would have been low, and it was high.</details>
 # <details><summary>Sixteen blocks cannot say what a single one can.</summary>No: they could say it, and more; they are not able to learn it.</details>
 # <details><summary>What tells the windows apart fades on the way up, and the gradient fades on the way down.</summary>Right: the last layers see no differences, and the first ones get no gradient.</details>
+# <br>
 #
 # **2. Why does the gradient reach the first of sixteen residual layers?**
 #
 # <details><summary>Adding x makes the derivative of f larger.</summary>No: f and its derivative are what they were; what is new stands beside them.</details>
 # <details><summary>The derivative of a step is 1 + f', and the 1 does not fade.</summary>Right: however many layers there are, one way down goes through none of them.</details>
 # <details><summary>The residual brings each gradient to a standard size.</summary>No: nothing is rescaled; the gradient of the output is handed down as it is, with something added.</details>
+# <br>
 #
 # **3. Where does the norm of a pre-norm layer stand, and what does that give?**
 #
@@ -477,11 +479,11 @@ assert moved == list(range(20, n))
 #
 # ## What you can do now
 #
-# - [x] build the gMLP block: widen, talk, narrow;
-# - [x] show a plain stack losing its message in both directions, a constant factor for each layer;
-# - [x] mend it: $x + f(x)$ has a derivative with a 1 in it; but in training the sum explodes;
-# - [x] place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: training bears larger steps;
-# - [x] explain GEGLU: it multiplies where others must approximate.
+# - ✓ build the gMLP block: widen, talk, narrow;
+# - ✓ show a plain stack losing its message in both directions, a constant factor for each layer;
+# - ✓ mend it: $x + f(x)$ has a derivative with a 1 in it; but in training the sum explodes;
+# - ✓ place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: training bears larger steps;
+# - ✓ explain GEGLU: it multiplies where others must approximate.
 #
 # **Practise:** the [exercises](../exercises/03_residual_blocks.ipynb) of this lesson: five, in about 60 minutes.
 #

@@ -620,12 +620,14 @@ print("batches, loss and schedule: equal to yours")
 # <details><summary>It had luck with its starting weights, and will learn fast</summary>No: random scores know nothing of the text, so they cost about 8 bits, whatever the seed.</details>
 # <details><summary>The batch was easy, so another one has to be drawn</summary>No: for a model that knows nothing, no batch is easy; every byte costs about 8 bits.</details>
 # <details><summary>There is a bug: it cannot know that much</summary>Right: without knowledge a byte of 256 costs about 8 bits. Far less means that the loss, or what it is held against, is wrong.</details>
+# <br>
 #
 # **2. What does clipping at 1 do to a gradient of length 0.3?**
 #
 # <details><summary>Nothing</summary>Right: it only cuts what is longer than the limit, so this one stays as it is.</details>
 # <details><summary>It makes it longer, to the length 1, and keeps the direction</summary>No: it keeps the direction, but it only shortens; a short gradient would gain nothing from being stretched.</details>
 # <details><summary>It cuts off each number in it that is above 1</summary>No: it looks at the length of the whole, and one factor for all numbers keeps the direction.</details>
+# <br>
 #
 # **3. A checkpoint holds the weights and the number of the step, but not the optimizer. You go on from it with AdamW. What is different?**
 #
@@ -636,11 +638,11 @@ print("batches, loss and schedule: equal to yours")
 #
 # ## What you can do now
 #
-# - [x] assemble a language model: embedding, blocks, norm, logits;
-# - [x] cut batches, and count in bits per byte, from 8 downwards;
-# - [x] warm up, come down along a cosine, clip; and test every model first on a single batch;
-# - [x] tell training loss from validation loss, and resume a run to the last bit;
-# - [x] compare two models over the same batches and steps, and say what follows and what does not.
+# - ✓ assemble a language model: embedding, blocks, norm, logits;
+# - ✓ cut batches, and count in bits per byte, from 8 downwards;
+# - ✓ warm up, come down along a cosine, clip; and test every model first on a single batch;
+# - ✓ tell training loss from validation loss, and resume a run to the last bit;
+# - ✓ compare two models over the same batches and steps, and say what follows and what does not.
 #
 # **Practise:** the [exercises](../exercises/04_training.ipynb) of this lesson: five, in about 55 minutes.
 #

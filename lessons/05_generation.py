@@ -810,12 +810,14 @@ print("texts: equal to yours")
 # <details><summary>Because the temperature changes the order of the bytes</summary>No: dividing all logits by one number leaves their order as it was.</details>
 # <details><summary>Because top-p looks at sums of chances, and top-k only at their order</summary>Right: the likeliest lose chances to the tail, so it takes more of them to come to p; the order stays.</details>
 # <details><summary>Because top-k cuts logits, and the temperature works on chances</summary>No: both filters come after the same division of the logits.</details>
+# <br>
 #
 # **2. In a model that has just been made, a cached step writes the same text as a full pass. What does that prove of the cache?**
 #
 # <details><summary>That it is right: the same text cannot come about by chance</summary>No: it does not take chance; in a new model any gate is about 1, so a wrong cache writes the same text, too.</details>
 # <details><summary>That it is right, but not that it is fast</summary>No: about speed it says nothing, that is true, but wrong caches pass this test as well.</details>
 # <details><summary>Little: the cache hardly counts in such a model</summary>Right: W is nearly 0 and b is 1, so each gate is about 1, whatever the cache holds. Make W large, then test.</details>
+# <br>
 #
 # **3. The context is full. Why can the cache not drop the oldest byte and go on?**
 #
@@ -826,11 +828,11 @@ print("texts: equal to yours")
 #
 # ## What you can do now
 #
-# - [x] show that the likeliest byte, always, leads in a circle;
-# - [x] build temperature, top-k and top-p, and put the temperature first, because top-p looks at sums;
-# - [x] write with a cache: one row of $W$ for a new position, and the normed $v$ of the past;
-# - [x] test it by "cached equals full", on a model whose weights are large enough to matter;
-# - [x] say why nothing outlives a full context, what `keep` costs, and write in batches, with an end, and as a stream.
+# - ✓ show that the likeliest byte, always, leads in a circle;
+# - ✓ build temperature, top-k and top-p, and put the temperature first, because top-p looks at sums;
+# - ✓ write with a cache: one row of $W$ for a new position, and the normed $v$ of the past;
+# - ✓ test it by "cached equals full", on a model whose weights are large enough to matter;
+# - ✓ say why nothing outlives a full context, what `keep` costs, and write in batches, with an end, and as a stream.
 #
 # **Practise:** the [exercises](../exercises/05_generation.ipynb) of this lesson: five, in about 70 minutes.
 #

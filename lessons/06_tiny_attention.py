@@ -440,6 +440,7 @@ attention_rows(finished_model, tokens, names)
 # <details><summary>What to look for</summary>In layer 2 the upper strip stays as it is when the text changes, and the lower one jumps to the value of the key that is asked for. It
 # looks at the <i>value</i>, not at the key, since the value carries both. If the key was told more than once, the shares are divided. In layer 1 a value's strongest cell is
 # the one to its left, its key; a key has no such cell.</details>
+# <br>
 #
 # (`Attention` is the finished module of 6.10; it takes the weights of yours.)
 #
@@ -613,12 +614,14 @@ print("the last position does not notice the order of its past")
 # <details><summary>Read one position in this text and another one in the next, as the letters demand.</summary>Right: its numbers are fixed when training ends, so it reads the same places in every text.</details>
 # <details><summary>Take something away instead of adding it.</summary>No: its numbers may be negative. It is the shares of attention that may not.</details>
 # <details><summary>Listen to one position alone.</summary>No: a row with a single 1 does just that, and in the recall game it brings each value its key.</details>
+# <br>
 #
 # **2. Somebody masks after the softmax: all weights above the diagonal are 0. What is wrong?**
 #
 # <details><summary>Nothing: no later value is added up any more.</summary>No: the values are kept out, but the later keys have already been counted.</details>
 # <details><summary>The rows sum to less than 1, and training cannot cope with that.</summary>No: one could live with smaller numbers. What they depend on is the trouble.</details>
 # <details><summary>Each weight was divided by a sum over later positions, too, so its size tells something of the future.</summary>Right: change the last key, and every output before it moves.</details>
+# <br>
 #
 # **3. In the model that learned the recall game, which work does the first $W$ do, and which the second head?**
 #
@@ -628,11 +631,11 @@ print("the last position does not notice the order of its past")
 #
 # ## What you can do now
 #
-# - [x] say what a row of $W$ cannot know: it is fixed after training, so it knows place, not content;
-# - [x] unmask a score: the gMLP's was that of a guesser who says what was said most, and another question did not move it;
-# - [x] build a head: $\mathrm{softmax}(QK^\top / \sqrt k)\, V$, and say what the root is for;
-# - [x] mask it with $-\infty$ before the softmax, along the right axis, and test that with a change of the whole input;
-# - [x] add it to the gate, and divide the labour: $W$ brings each value its key, attention finds it. On text it bought little.
+# - ✓ say what a row of $W$ cannot know: it is fixed after training, so it knows place, not content;
+# - ✓ unmask a score: the gMLP's was that of a guesser who says what was said most, and another question did not move it;
+# - ✓ build a head: $\mathrm{softmax}(QK^\top / \sqrt k)\, V$, and say what the root is for;
+# - ✓ mask it with $-\infty$ before the softmax, along the right axis, and test that with a change of the whole input;
+# - ✓ add it to the gate, and divide the labour: $W$ brings each value its key, attention finds it. On text it bought little.
 #
 # **Practise:** the [exercises](../exercises/06_tiny_attention.ipynb) of this lesson: five, in about 60 minutes.
 #

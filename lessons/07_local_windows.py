@@ -473,6 +473,7 @@ viz.local_windows(32, windows=(5, 6, 7, 8))
 # %% [markdown]
 # <details><summary>The answer</summary>7: there position 24 is row 3 of its window and reads 11. With windows of 8 it is row 0, and reads 9; with 6 it is row 0 as well, and reads 7. With
 # 5 it is the last row, and reads 10.</details>
+# <br>
 #
 # A game for this: *far*, say the letter six places back. **Predict** the pattern for one layer. (Positions 0 to 5 are asked for a letter that stands to their right;
 # they can only guess.) Then for two layers, stacked as in lesson 03.
@@ -699,12 +700,14 @@ print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 # <details><summary>Because zeros in front would be added to the sums.</summary>No: a zero adds nothing, wherever it stands. It is the places that change.</details>
 # <details><summary>Because in front they move every letter to another row of W, and by how much tells the length of the text.</summary>Right: a letter that is not yet written would change what was said before it.</details>
 # <details><summary>Because it takes fewer zeros.</summary>No: as many are missing on either side. Only their place differs.</details>
+# <br>
 #
 # **2. In *shift*, the unit with <code>roll</code> was right everywhere, and the right unit was not. Why is it still the wrong one?**
 #
 # <details><summary>It is slower, since every window is copied.</summary>No: the right one copies its windows just as often.</details>
 # <details><summary>It has more numbers in W, and has learned the words by heart.</summary>No: both have w rows of 2w numbers, and they were examined on fresh words.</details>
 # <details><summary>Its first window reads the last one, so position 0 knew what no causal unit can know.</summary>Right: roll is a ring. A game that a causal model must lose finds that out.</details>
+# <br>
 #
 # **3. Before the first window we put zeros. In the unit that was enough; in attention the same zeros did harm. What is the difference?**
 #
@@ -714,11 +717,11 @@ print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 #
 # ## What you can do now
 #
-# - [x] say what a long text costs: sixteen times the text, 256 times the numbers in $W$;
-# - [x] pad behind and cut off; in front, it moves every position and tells something of the length of the text;
-# - [x] build the unit with windows, $(w, 2w)$ and `tril(w)`; and name five wrong ones: no look-back, the ring, off by one, the wrong way round, zeros before the norm;
-# - [x] foretell its reach: between $w + 1$ and $2w$, one window more with each layer; and test it with a game that it must lose;
-# - [x] give attention the same windows, and mask the nothing: before a softmax, zero is a vote.
+# - ✓ say what a long text costs: sixteen times the text, 256 times the numbers in $W$;
+# - ✓ pad behind and cut off; in front, it moves every position and tells something of the length of the text;
+# - ✓ build the unit with windows, $(w, 2w)$ and `tril(w)`; and name five wrong ones: no look-back, the ring, off by one, the wrong way round, zeros before the norm;
+# - ✓ foretell its reach: between $w + 1$ and $2w$, one window more with each layer; and test it with a game that it must lose;
+# - ✓ give attention the same windows, and mask the nothing: before a softmax, zero is a vote.
 #
 # **Practise:** the [exercises](../exercises/07_local_windows.ipynb) of this lesson: five, in about 55 minutes.
 #

@@ -137,6 +137,7 @@ print("comes back as  ", tuple(dealt_layer()(x).shape))
 #
 # <details><summary>The answer</summary>Yes. Dealing keeps the order: in every hand the cards lie from small to large. To read only earlier cards of your own
 # hand is to read only earlier positions.</details>
+# <br>
 #
 # Let us see it, with both tests of lesson 02, here for a layer that takes vectors (`x` holds two texts of random ones). `moved` changes the input at one position and
 # lists the outputs that move. `jacobian` says in row $i$ how strongly output $i$ reacts to each input $j$. `loud` gives $W$ large random numbers first, so that
@@ -282,6 +283,7 @@ viz.axial_folding(24)
 #
 # <details><summary>The answer</summary>Fold 6 leaves it four: 4, 10, 16 and 22. The convolution gives back the other 19, so that it reads all 23; and so it is with every fold. At position 0
 # it does not help: there is nobody to collect from.</details>
+# <br>
 #
 # Must the kernel be just $e$ wide? **Predict** what a width of 3 misses, with a fold of 4.
 
@@ -638,12 +640,14 @@ except ValueError as error:
 # <details><summary>In every hand the positions lie in their old order, and the layer inside is causal.</summary>Right: to read only earlier cards of your own hand is to read only earlier positions.</details>
 # <details><summary>The zeros at the end of the text take the place of the future.</summary>No: they only make the length a multiple; nobody reads them.</details>
 # <details><summary>Positions of one hand stand too far apart to tell anything about the next one.</summary>No: distance is no protection; a layer that looks ahead would read <code>e</code> positions into the future.</details>
+# <br>
 #
 # **2. You leave out the convolution and put ten layers with a fold of 4 on top of each other. Which of these can the model not learn?**
 #
 # <details><summary>To repeat what stood 40 positions back.</summary>No: that is ten steps of four, all in one hand.</details>
 # <details><summary>To repeat what stood 4 positions back.</summary>No: that is the card before in the same hand.</details>
 # <details><summary>To repeat what stood 2 positions back.</summary>Right: it lies in another hand, and without the convolution the hands never meet, however many layers there are.</details>
+# <br>
 #
 # **3. Your test changes one position of one text and looks at which outputs move. Which mistake does it not find?**
 #
@@ -653,11 +657,11 @@ except ValueError as error:
 #
 # ## What you can do now
 #
-# - [x] fold and unfold, and say where any position lands: hand `i % e`, place `i // e`;
-# - [x] show the stripes that a fold leaves, and join them with a depthwise causal convolution of width $e$;
-# - [x] catch zeros on the wrong side, cards gathered in another order, a batch put back wrongly, and a cut that is no fold;
-# - [x] foretell who reads whom by three small tables and a matrix product;
-# - [x] say what a fold costs (its kernels), what it gives away (which hand it is, products across hands), and ask for a control before you praise it.
+# - ✓ fold and unfold, and say where any position lands: hand `i % e`, place `i // e`;
+# - ✓ show the stripes that a fold leaves, and join them with a depthwise causal convolution of width $e$;
+# - ✓ catch zeros on the wrong side, cards gathered in another order, a batch put back wrongly, and a cut that is no fold;
+# - ✓ foretell who reads whom by three small tables and a matrix product;
+# - ✓ say what a fold costs (its kernels), what it gives away (which hand it is, products across hands), and ask for a control before you praise it.
 #
 # **Practise:** the [exercises](../exercises/08_axial_folding.ipynb) of this lesson: five, in about 70 minutes.
 #

@@ -458,12 +458,14 @@ print("equal to yours, in training and in eval")
 # <details><summary>A learning rate that is too high.</summary>No: no weight changes while you validate, so the rate plays no part.</details>
 # <details><summary>A survivor's number that was not divided by <code>p</code>.</summary>No: a wrong scale gives a wrong value, but the same one each time.</details>
 # <details><summary>A forgotten <code>eval()</code>.</summary>Right: dropout is still drawing, and each pass gets other draws.</details>
+# <br>
 #
 # **2. Why does a stack of residual layers bear it when one is skipped?**
 #
 # <details><summary>Because the input of a layer that is skipped goes on as it is.</summary>Right: <code>x + f(x)</code> becomes <code>x</code>, and the next layer finds what it is used to.</details>
 # <details><summary>Because the norm makes all layers do the same.</summary>No: the layers learn different things; the plain stack of the chapter has norms as well, and does not bear it.</details>
 # <details><summary>Because the other layers are scaled up by one over <code>p</code>.</summary>No: the lesson scales nothing; even an untrained residual stack changes only a little.</details>
+# <br>
 #
 # **3. No layer survived the draw. Why not simply keep the first one?**
 #
@@ -474,11 +476,11 @@ print("equal to yours, in training and in eval")
 #
 # ## What you can do now
 #
-# - [x] say what dropout does in training and afterwards, and find a forgotten `eval()` by figures that wobble;
-# - [x] skip layers of a residual stack, and say why a plain one does not bear it;
-# - [x] foretell the number of layers, $p L + (1 - p)^L$, and keep one of them fairly;
-# - [x] say what layer dropout gives (cheaper steps, layers that can be cut) and takes (it learns less from each step);
-# - [x] test that an argument does something.
+# - ✓ say what dropout does in training and afterwards, and find a forgotten `eval()` by figures that wobble;
+# - ✓ skip layers of a residual stack, and say why a plain one does not bear it;
+# - ✓ foretell the number of layers, $p L + (1 - p)^L$, and keep one of them fairly;
+# - ✓ say what layer dropout gives (cheaper steps, layers that can be cut) and takes (it learns less from each step);
+# - ✓ test that an argument does something.
 #
 # **Practise:** the [exercises](../exercises/09_layer_dropout.ipynb) of this lesson: five, in about 55 minutes.
 #

@@ -719,12 +719,14 @@ viz.curves(
 # <details><summary>Because the outputs of <code>f</code> and <code>g</code> are kept until the backward pass.</summary>No: only the last two streams are kept; what the layers returned is computed again.</details>
 # <details><summary>Because the stream that a layer has read is still there when its turn comes, so it can be called again.</summary>Right: called with the same input it returns what it had added, and that is taken away.</details>
 # <details><summary>Because both streams start as the same <code>x</code>.</summary>No: from the first pair on the streams differ, and the way back never uses how they began.</details>
+# <br>
 #
 # **2. You train with dropout, and your backward pass does not set the dice back. How do you notice?**
 #
 # <details><summary>You do not, unless you compare the gradients with those of a run that keeps everything.</summary>Right: shapes are right, nothing is NaN, and the loss may even fall; only the strict judge sees it.</details>
 # <details><summary>By an error: the streams that come back do not fit.</summary>No: they have the right shape and type, and no step checks their values.</details>
 # <details><summary>By gradients that are a little noisier, which training evens out.</summary>No: all pairs further down start from inputs that never were, so their gradients are wrong, not just noisy.</details>
+# <br>
 #
 # **3. A model with <code>reversible=True</code> guesses better than the same one with <code>reversible=False</code>. What has been shown?**
 #
@@ -734,11 +736,11 @@ viz.curves(
 #
 # ## What you can do now
 #
-# - [x] count what a forward pass keeps: here sixteen times its input for each layer, and proportional to depth;
-# - [x] undo two streams by calling $f$ and $g$ forwards, last things first;
-# - [x] write a `torch.autograd.Function` with a `ctx`, and prove its gradients against a run that keeps everything;
-# - [x] name the price: one more forward pass, drift that loud layers make harmful, dice that must be set back;
-# - [x] choose: keep while memory suffices, checkpoint plain layers, reverse where depth or length is large.
+# - ✓ count what a forward pass keeps: here sixteen times its input for each layer, and proportional to depth;
+# - ✓ undo two streams by calling $f$ and $g$ forwards, last things first;
+# - ✓ write a `torch.autograd.Function` with a `ctx`, and prove its gradients against a run that keeps everything;
+# - ✓ name the price: one more forward pass, drift that loud layers make harmful, dice that must be set back;
+# - ✓ choose: keep while memory suffices, checkpoint plain layers, reverse where depth or length is large.
 #
 # **Practise:** the [exercises](../exercises/10_reversible_layers.ipynb) of this lesson: five, in about 60 minutes.
 #

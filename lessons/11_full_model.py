@@ -698,12 +698,14 @@ for wrong in ({"heads": 3}, {"window": ((0, 1),) * 4}, {"prob_survival": 0}):
 # <details><summary>The layer was plain, and now it has windows, whose rows span two of them.</summary>Right: a row of the plain unit has a column for each position, a row with look-back one for each place of two windows.</details>
 # <details><summary>Shorter windows need more heads to reach as far.</summary>No: heads are an argument of their own, and a window does not change them.</details>
 # <details><summary>It cannot: a shorter window always has a smaller <code>W</code>.</summary>No: that holds as long as both are windows, but the longer one was none.</details>
+# <br>
 #
 # **2. Somebody puts the residual inside the fold. What tells you?**
 #
 # <details><summary>The test for leaks: the convolution now mixes later positions in.</summary>No: the convolution is causal wherever the residual stands.</details>
 # <details><summary>An error of shapes, because a folded <code>x</code> is added to one that is not folded.</summary>No: inside the fold both are folded, and the sum fits.</details>
 # <details><summary>Listening in the layers: the differences between texts shrink with each of them.</summary>Right: what should pass untouched goes through the convolution every time.</details>
+# <br>
 #
 # **3. A fresh model, with <code>W</code> all zeros, passes your test for leaks. What do you know?**
 #
@@ -713,11 +715,11 @@ for wrong in ({"heads": 3}, {"window": ((0, 1),) * 4}, {"prob_survival": 0}):
 #
 # ## What you can do now
 #
-# - [x] put the parts together: norm, fold, block, unit and attention inside; the residual outside;
-# - [x] read a schedule by three questions, and know that reach, parameters and cost have different winners;
-# - [x] train on 16,384 bytes at once in about 2 GB, and say why 64 million parameters do what 358 million did;
-# - [x] test a whole model: causal, any length, cached, with weights that are awake;
-# - [x] read research code with tests: first the control, then one law after the other; and with thanks.
+# - ✓ put the parts together: norm, fold, block, unit and attention inside; the residual outside;
+# - ✓ read a schedule by three questions, and know that reach, parameters and cost have different winners;
+# - ✓ train on 16,384 bytes at once in about 2 GB, and say why 64 million parameters do what 358 million did;
+# - ✓ test a whole model: causal, any length, cached, with weights that are awake;
+# - ✓ read research code with tests: first the control, then one law after the other; and with thanks.
 #
 # **Practise:** the [exercises](../exercises/11_full_model.ipynb) of this lesson: five, in about 70 minutes.
 #

@@ -702,12 +702,14 @@ print("gradients and weights equal to yours, after a step in four parts")
 # <details><summary>It explodes, since every step is four times too long.</summary>No: so it is with SGD. AdamW divides each gradient by its own recent size, so the four cancels.</details>
 # <details><summary>Hardly anything: the mistake shows in the gradient, not in the curve.</summary>Right: AdamW does not notice a factor, so compare gradients, before you clip at a fixed length or change the number of parts.</details>
 # <details><summary>It falls four times as fast.</summary>No: a gradient four times as long does not make AdamW's steps longer, for it looks at each gradient beside its own recent size.</details>
+# <br>
 #
 # **2. Two workers hold copies of one model. After one step the average of the gradients was forgotten. What then?**
 #
 # <details><summary>The next average brings the copies together again.</summary>No: averaged are the gradients, not the weights; equal steps from two places end in two places.</details>
 # <details><summary>The next all-reduce raises an error, because the weights differ.</summary>No: nobody compares the weights, and the gradients still have one shape.</details>
 # <details><summary>There are two different models from then on, and nobody is told.</summary>Right: equal steps keep equal weights equal, and different weights different.</details>
+# <br>
 #
 # **3. A model writes one token at a time, and memory sets the limit. What makes a token cheaper?**
 #
@@ -718,11 +720,11 @@ print("gradients and weights equal to yours, after a step in four parts")
 #
 # ## What you can do now
 #
-# - [x] cut a batch into parts, or share it among processes, and prove it by the gradient, since the loss may hide a mistake;
-# - [x] start a run as a command, kill it, and have it go on to the same end;
-# - [x] multiply in 16 bits, add up in 32, and scale a loss whose gradients float16 would lose;
-# - [x] count FLOPs and bytes, draw the roof, and say what memory bounds: gating, and writing one token at a time;
-# - [x] say what `torch.compile` saves, trips to memory, and after how many calls that has paid.
+# - ✓ cut a batch into parts, or share it among processes, and prove it by the gradient, since the loss may hide a mistake;
+# - ✓ start a run as a command, kill it, and have it go on to the same end;
+# - ✓ multiply in 16 bits, add up in 32, and scale a loss whose gradients float16 would lose;
+# - ✓ count FLOPs and bytes, draw the roof, and say what memory bounds: gating, and writing one token at a time;
+# - ✓ say what `torch.compile` saves, trips to memory, and after how many calls that has paid.
 #
 # **Practise:** the [exercises](../exercises/12_scaling_up.ipynb) of this lesson: five, in about 75 minutes.
 #

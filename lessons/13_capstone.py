@@ -355,6 +355,7 @@ assert claimed["gMLP"] < claimed["aMLP"]
 # **Before you run on:** which question do you ask the author?
 #
 # <details><summary>The answer</summary>How was the rate of the <em>other</em> model chosen? One had three tries, the other one.</details>
+# <br>
 #
 # Give the other one its three tries as well:
 
@@ -643,12 +644,14 @@ print("equal to benchmarks/results/capstone.json" if kept else "nothing to compa
 # <details><summary>Because three runs are not normally distributed.</summary>No: in the simulation they were, exactly, and it missed as often.</details>
 # <details><summary>Because the standard error leaves out how much single runs spread.</summary>No: it is made of just that spread, divided by the root of the number of runs.</details>
 # <details><summary>Because three values often lie close together by chance, and then the bar is too short.</summary>Right: the bar is computed from the same three values as the mean; Student's factor makes up for it.</details>
+# <br>
 #
 # **2. The intervals of two models overlap. May one of them still be shown to be better?**
 #
 # <details><summary>Yes: what counts is the interval of their differences, seed by seed.</summary>Right: what a seed does to both models cancels in the difference, so its interval can keep clear of 0.</details>
 # <details><summary>No: overlap means that the difference may be chance.</summary>No: each interval contains chance that both models share, and that part is not in their difference.</details>
 # <details><summary>Yes, if the better one has the best single run.</summary>No: the best of several runs is partly luck, and the luck does not come again.</details>
+# <br>
 #
 # **3. You try twenty ideas, keep the one with the best validation result, and report that result. What is wrong?**
 #
@@ -658,11 +661,11 @@ print("equal to benchmarks/results/capstone.json" if kept else "nothing to compa
 #
 # ## What you can do now
 #
-# - [x] say what varies, what is held equal and what is measured, and so ask a question that an experiment can answer;
-# - [x] count multiplications on paper, and know that equal width, parameters and multiplications give three different opponents;
-# - [x] give a result its mean and its 95 % interval, with Student's factor, and pair by seed;
-# - [x] ask five questions of a table: equal in what, how many tries, how many seeds, which bar, what is left out;
-# - [x] write a report that `complain` has nothing to say about, and that says what it does not show.
+# - ✓ say what varies, what is held equal and what is measured, and so ask a question that an experiment can answer;
+# - ✓ count multiplications on paper, and know that equal width, parameters and multiplications give three different opponents;
+# - ✓ give a result its mean and its 95 % interval, with Student's factor, and pair by seed;
+# - ✓ ask five questions of a table: equal in what, how many tries, how many seeds, which bar, what is left out;
+# - ✓ write a report that `complain` has nothing to say about, and that says what it does not show.
 #
 # **Practise:** the [exercises](../exercises/13_capstone.ipynb) of this lesson: five, in about 75 minutes.
 #

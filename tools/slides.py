@@ -309,7 +309,7 @@ def choose(notebook: NotebookNode) -> list[Slide]:
                     slide.parts.insert(0, lead)
                 slides.append(slide)
                 reading = False
-            elif (reading and words <= WORDS) or part.startswith("- [x]"):
+            elif (reading and words <= WORDS) or part.startswith("- ✓"):
                 said = markdown(re.sub(r"(?m)^- \[x\]", "-", part))
                 hidden = "output" in slides[-1].parts[-1] or "figure" in slides[-1].parts[-1]
                 slides[-1].parts.append(f'<div class="fragment">{said}</div>' if hidden else said)

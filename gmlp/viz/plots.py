@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -111,7 +112,10 @@ def matrices(
             axes.set(title=name, xlabel=xlabel)
             axes.spines[["top", "right"]].set_visible(True)
             axes.locator_params(integer=True)
-        row[0][0].set(ylabel=ylabel, xlabel=f"{xlabel}\n(full colour: ±{top:.2g})")
+        row[0][0].set(ylabel=ylabel)
+        yes_or_no = all(matrix.dtype == torch.bool for matrix in pictures.values())
+        scale = "dark: yes" if yes_or_no else f"darkest colour: ±{top:.2g}"
+        figure.supxlabel(scale, fontsize="medium")
         show(figure, alt)
 
 
