@@ -115,7 +115,7 @@ def matrices(
         row[0][0].set(ylabel=ylabel)
         yes_or_no = all(matrix.dtype == torch.bool for matrix in pictures.values())
         scale = "dark: yes" if yes_or_no else f"darkest colour: ±{top:.2g}"
-        figure.supxlabel(scale, fontsize="medium")
+        figure.supxlabel(scale, fontsize="medium", y=-0.06)
         show(figure, alt)
 
 
