@@ -81,14 +81,19 @@ def mix_rows(v: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``(b, m, d)``.
     """
-    b = len(v)
+    b, _, d = v.shape
     h, m, t = rows.shape
     rows = rows.tril(t - m) if m > 1 else rows
-    mixed = [
+    if b == 1:  # one product; a single row of a single head is shared out to the threads
+        p = math.gcd(torch.get_num_threads(), d) if m == h == 1 else h
+        parts = v[0].unflatten(-1, (p, -1)).transpose(0, 1)  # (p, t, d / p)
+        mixed = torch.baddbmm(bias.expand(p, m)[..., None], rows.expand(p, m, t), parts)
+        return mixed.transpose(0, 1).reshape(1, m, d)
+    by_head = [
         torch.baddbmm(bias[k, :, None], rows[k].expand(b, m, t), part)  # no copy of W for each text
         for k, part in enumerate(v.chunk(h, dim=-1))
     ]
-    return torch.cat(mixed, dim=-1) if h > 1 else mixed[0]
+    return torch.cat(by_head, dim=-1)
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -19,6 +19,7 @@ SIZES = [127, 128, 129, 255, 256, 257, 300, 513]  # both sides of where blocks b
 BLOCKS = st.integers(1, 5) | st.just(ops.ROWS)  # of so few rows that small triangles have many
 DRAWN = {"b": st.integers(1, 3), "h": st.integers(1, 3), "c": st.integers(1, 3)}
 SEED = st.integers(0, 10**6)
+THREADS = st.sampled_from([1, 2, 3, 4, 16])
 LAYOUTS = st.lists(st.sampled_from(["plain", "turned", "cut"]), min_size=3, max_size=3)
 WANTED = st.lists(st.booleans(), min_size=3, max_size=3).filter(any)
 CUTS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -125,10 +126,10 @@ def local_inputs(b, n, w, h, c, seed=0):
     return draw(b, n, h * c, seed=seed), draw(h, w, 2 * w, seed=seed + 1), draw(h, w, seed=seed + 2)
 
 
-LAYERED = {"blocks": BLOCKS, "layout": LAYOUTS, "wanted": WANTED, "seed": SEED, **DRAWN}
+LAYERED = {"layout": LAYOUTS, "wanted": WANTED, "seed": SEED, **DRAWN}
 
 
-@given(n=st.integers(1, 12), larger=st.integers(0, 3), **LAYERED)
+@given(n=st.integers(1, 12), larger=st.integers(0, 3), blocks=BLOCKS, **LAYERED)
 @DRAWS
 def test_causal_mix_is_the_masked_sum(n, larger, blocks, layout, wanted, seed, b, h, c):
     """For inputs of any layout, with gradients for some of them only, in blocks of any size."""
@@ -137,15 +138,15 @@ def test_causal_mix_is_the_masked_sum(n, larger, blocks, layout, wanted, seed, b
         agree(causal_mix, mix_slowly, inputs, wanted)
 
 
-@given(m=st.integers(1, 9), past=st.integers(0, 9), **LAYERED)
+@given(m=st.integers(1, 9), past=st.integers(0, 9), threads=THREADS, **LAYERED)
 @DRAWS
-def test_some_rows_are_the_masked_sum_of_the_last(m, past, blocks, layout, wanted, seed, b, h, c):
+def test_some_rows_are_the_masked_sum_of_the_last(m, past, threads, layout, wanted, seed, b, h, c):
     inputs = list(map(laid_out, rows_inputs(b, m, m + past, h, c, seed), layout))
-    with patch.object(ops, "ROWS", blocks):
+    with patch.object(torch, "get_num_threads", lambda: threads):
         agree(mix_rows, rows_slowly, inputs, wanted)
 
 
-@given(n=st.integers(1, 16), w=st.integers(1, 9), **LAYERED)
+@given(n=st.integers(1, 16), w=st.integers(1, 9), blocks=BLOCKS, **LAYERED)
 @DRAWS
 def test_local_mix_is_the_sum_over_two_windows(n, w, blocks, layout, wanted, seed, b, h, c):
     inputs = list(map(laid_out, local_inputs(b, n, w, h, c, seed), layout))
@@ -184,7 +185,8 @@ def test_causal_mix_of_many_positions(n, b, h):
 
 @pytest.mark.parametrize(("m", "t"), [(1, 513), (2, 300), (257, 300), (300, 300)])
 def test_some_rows_of_many_positions(m, t):
-    agree(mix_rows, rows_slowly, rows_inputs(2, m, t, 2, 2), rtol=1e-9, atol=1e-9)
+    for b in (1, 2):
+        agree(mix_rows, rows_slowly, rows_inputs(b, m, t, 2, 2), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("h", [1, 2])
@@ -353,23 +355,33 @@ def test_every_residue_of_every_fold_has_a_cache_of_its_own():
     assert all(a is b for a, b in zip(found, again, strict=True))
 
 
+@given(
+    b=st.integers(1, 3),
+    m=st.integers(1, 3),
+    d_in=st.integers(1, 9),
+    d_out=st.integers(1, 9),
+    biased=st.booleans(),
+    threads=THREADS,
+    seed=SEED,
+)
 @DRAWS
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), SEED)
-def test_a_linear_layer_steps_as_it_is(b, m, d_in, d_out, seed):
-    linear, cache = nn.Linear(d_in, d_out), Cache()
+def test_a_linear_layer_steps_as_it_is(b, m, d_in, d_out, biased, threads, seed):
+    linear, cache = nn.Linear(d_in, d_out, bias=biased), Cache()
     x = draw(b, m, d_in, seed=seed, dtype=torch.float32)
-    with torch.no_grad():
+    with torch.no_grad(), patch.object(torch, "get_num_threads", lambda: threads):
         for _ in range(2):
             torch.testing.assert_close(step(linear, x, cache), linear(x))
     step(linear, x, cache).sum().backward()  # where a gradient is wanted there is one
     torch.testing.assert_close(linear.weight.grad, x.sum((0, 1)).expand(d_out, -1))
 
 
-def test_all_residues_of_a_fold_share_one_copy_of_a_weight():
-    cache, linear = Cache(), nn.Linear(3, 2)
-    assert torch.equal(cache.by_columns(linear), linear.weight)
-    copies = {own.by_columns(linear).data_ptr() for own in cache.residues(nn.Identity(), 4)}
-    assert copies == {cache.by_columns(linear).data_ptr()}
+@pytest.mark.parametrize(("d_in", "d_out"), [(3, 4), (4, 2)])
+def test_all_residues_of_a_fold_share_the_parts_of_a_weight(d_in, d_out):
+    cache, linear = Cache(), nn.Linear(d_in, d_out)
+    with patch.object(torch, "get_num_threads", lambda: 2):
+        parts = [own.in_parts(linear) for own in (cache, *cache.residues(nn.Identity(), 4))]
+    assert torch.equal(torch.cat([*parts[0]], dim=1), linear.weight.t())
+    assert {part.data_ptr() for part in parts} == {parts[0].data_ptr()}
 
 
 def test_two_caches_know_nothing_of_each_other():
