@@ -145,27 +145,29 @@ class _CausalMix(torch.autograd.Function):
 
 
 class _LocalMix(torch.autograd.Function):
-    """The own window and the one before as two products: nothing is copied into pairs.
+    """Each window with the one before it: for small windows a batch of pairs, seen but not copied.
 
-    Small windows are a batch of matrices. Large ones stand side by side, as columns, so that the
-    triangle of the own window can be cut.
+    Large windows stand side by side, as columns, so that the triangle of the own window can be cut:
+    two products, the own window and the one before.
     """
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         v, join = by_window(v, weight)
         ctx.save_for_backward(v, weight)
+        w = weight.shape[1]
         out = v.new_empty(v.shape)
         for head, v_h, bias_h, out_h in zip(weight, v, bias, out, strict=True):
-            before, own = head.chunk(2, dim=-1)
             for v_b, out_b in zip(v_h, out_h, strict=True):
-                if len(own) > ROWS:
+                if w > ROWS:
+                    before, own = head.chunk(2, dim=-1)
                     lower(own, v_b.flatten(1), bias_h, out_b.flatten(1))
                     out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
                 else:
-                    every = len(v_b)
-                    torch.baddbmm(bias_h[:, None], own.tril().expand(every, -1, -1), v_b, out=out_b)
-                    out_b[1:].baddbmm_(before.expand(every - 1, -1, -1), v_b[:-1])
+                    every, masked, bias_w = pairs(v_b), head.tril(w), bias_h[:, None]
+                    torch.addmm(bias_w, masked[:, w:], v_b[0], out=out_b[0])
+                    masked = masked.expand(len(every), -1, -1)
+                    torch.baddbmm(bias_w, masked, every, out=out_b[1:])
         return rearrange(out, join)
 
     @staticmethod
@@ -185,13 +187,21 @@ class _LocalMix(torch.autograd.Function):
                     dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
                     add_lower_outer(grad_b.flatten(1), v_b.flatten(1), down)
                     dbefore.addmm_(later, earlier.t())
-                else:
-                    every = len(v_b)
-                    torch.bmm(own.tril().t().expand(every, -1, -1), grad_b, out=dv_b)
-                    dv_b[:-1].baddbmm_(before.t().expand(every - 1, -1, -1), grad_b[1:])
-                    down += torch.bmm(grad_b, v_b.mT).sum(0).tril()
-                    dbefore += torch.bmm(grad_b[1:], v_b[:-1].mT).sum(0)
-        return rearrange(dv, join), dweight, dbias
+                else:  # a window is read by itself and by the next
+                    every, read_by = pairs(grad_b), torch.cat((own.tril().t(), before.t()), dim=1)
+                    torch.bmm(read_by.expand(len(every), -1, -1), every, out=dv_b[:-1])
+                    torch.mm(read_by[:, :w], grad_b[-1], out=dv_b[-1])
+                    down.addmm_(grad_b[0], v_b[0].t())
+                    dhead.add_(torch.bmm(grad_b[1:], pairs(v_b).mT).sum(0))
+        return rearrange(dv, join), dweight.tril_(w), dbias
+
+
+def pairs(t: Tensor) -> Tensor:
+    """Every window but the last, and the next: ``(k, w, c) -> (k - 1, 2 w, c)``, a view."""
+    w = t.shape[1]
+    return (
+        t.flatten(0, 1).unfold(0, 2 * w, w).mT if len(t) > 1 else t.new_empty(0, 2 * w, t.shape[2])
+    )
 
 
 def by_window(t: Tensor, weight: Tensor) -> tuple[Tensor, str]:
