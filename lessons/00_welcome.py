@@ -4,7 +4,10 @@
 # *25 minutes. You need: a little Python. You will see some lines of PyTorch; you need not understand them before lesson 01.*
 #
 # By the end of this course you will have built, from single matrix products up, a language model that writes text
-# byte by byte, without attention: a causal **gMLP**. When you are done with this first lesson you can
+# byte by byte: a **gMLP** (a *gated* multi-layer perceptron: ordinary layers, and a gate). It is *causal*: it reads only what stands to
+# the left. And it does without *attention*, the part by which, in most language models, one place of a text hears of another.
+#
+# When you are done with this first lesson you can
 #
 # 1. say where the road leads, and find your way on it;
 # 2. turn any text into numbers and back;
@@ -41,13 +44,15 @@ from gmlp import (
 # %% tags=["nbval-ignore-output"]
 model = load_tiny()
 generator = torch.Generator().manual_seed(0)
+# temperature: below 1 it takes fewer risks (lesson 05)
 print(decode(generate(model, encode("The "), 300, temperature=0.7, generator=generator)))
 
 # %% [markdown]
-# Is that true? No. Is it grammatical? Hardly. But the words are mostly English, the quotes mostly come in pairs, and it sounds like a manual. The model
+# Is that true? No. Is it grammatical? Hardly. But the words are mostly English, and it sounds like a manual. The model
 # has read one text in its life, the reference manual of the Python language, and nobody told it what a letter is. Change `"The "`, or the seed 0, and run the cell again.
 #
-# Watch it write, one byte at a time. For every byte it names a chance for each that could come, and one is drawn.
+# Watch it write, one byte at a time. For every byte it names a chance for each that could come, and one is drawn. (Leave the slider `layer` and the
+# last strip for later.)
 
 # %% tags=["nbval-ignore-output"]
 viz.generation(model, "The ", 32, temperature=0.7)
@@ -55,27 +60,25 @@ viz.generation(model, "The ", 32, temperature=0.7)
 # %% [markdown]
 # Move the slider, or press play. **Where is it nearly sure, and where must it guess?** Find a byte that was drawn although another was likelier.
 #
-# <details><summary>What to look for</summary>Inside a word it is often nearly sure; at the first letter of a word many bytes come into question. (The
-# last strip shows where the model listened. What that means is the story of lesson 01.)</details>
+# <details><summary>What to look for</summary>Inside a word it is often nearly sure; at the first letter of a word many bytes come into question.</details>
 
 # %%
 print(f"{sum(p.numel() for p in model.parameters()):,} numbers make up the whole model")
 assert sum(p.numel() for p in model.parameters()) < 500_000
 
 # %% [markdown]
-# Fewer than half a million numbers: a small photograph has more. In lesson 04 you will train one of the same size
-# yourself, in about a minute (this one had seven).
+# Fewer than half a million numbers: a small photograph has more. In lesson 04 you will train one of about the same size
+# yourself, in less than a minute. (This one was trained for about seven minutes.)
 #
 # ## 0.2 The map
+#
+# (A **token** is the unit that a model reads; here, a byte.)
 
 # %%
 viz.course_map()
 
 # %% [markdown]
-# The first row ends with a model that writes. The second makes it read long texts and grow deep on a small machine. The third
-# puts all together, moves it to real hardware, and asks the hardest question.
-#
-# Each lesson is a notebook like this one, 45 to 60 minutes, with a notebook of exercises beside it. Three habits will carry you:
+# The lessons that follow are notebooks like this one, of 45 to 75 minutes, each with a notebook of exercises beside it. Three habits will carry you:
 #
 # - **Predict.** When you meet that word, stop and write down what you expect. Being wrong on paper is the cheapest way
 #   to learn, and the part of this course that nobody can do for you.
@@ -86,7 +89,7 @@ viz.course_map()
 # ## 0.3 Text is numbers
 #
 # A computer keeps text as **bytes**: numbers from 0 to 255. Our models read and write just these. Each
-# byte is one **token**, the unit of what a model reads, and 256 is the size of the **vocabulary**.
+# byte is one token, and 256 is the size of the **vocabulary**.
 
 # %%
 tokens = encode("gMLP")
@@ -96,11 +99,10 @@ print(tokens, "->", decode(tokens))
 # **Predict:** how many tokens are in `"naïve café"`?
 
 # %%
-print(len("naïve café"), "letters,", len(encode("naïve café")), "bytes")
+print(len("naïve café"), "characters,", len(encode("naïve café")), "bytes")
 
 # %% [markdown]
-# Letters beyond the English alphabet take two bytes or more (the encoding is called UTF-8). The model
-# will have to find out about that, too.
+# Letters beyond the English alphabet take two bytes or more (the encoding is called UTF-8).
 #
 # Now some real text. It is on your machine already: Python brings its own manual.
 
@@ -175,19 +177,20 @@ except ValueError as error:
 # **Never say never.** The cure: pretend to have seen one byte more, spread evenly over all 256.
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def chance(byte):
     return (counts[byte] + 1 / 256) / (total + 1)
 
 
 by_hand = sum(-math.log2(chance(byte)) for byte in valid_text.tolist()) / len(valid_text)
 assert abs(by_hand - count_bits(train_text, valid_text, 0)) < 1e-9
-print("between 4 and 5.5 bits per byte:", 4 < by_hand < 5.5)
+assert 4 < by_hand < 5.5
+print(f"{by_hand:.2f} bits per byte")
 
 # %% [markdown]
 # Well below 8, by counting alone. `count_bits` from the package gives the same number, and can do more: it counts what came after the last $k$
-# bytes, the **context**. After `q` comes `u`. (The guesser with one byte less is always asked too, and counts as one byte
-# seen. So if a context was never seen, only the shorter one speaks.)
+# bytes, the **context**. After `q` comes `u`. (Again one byte more is pretended, now spread as the counter with $k - 1$ bytes of context would
+# guess. If a context was never seen, that guess is all there is.)
 #
 # **Predict** the bits for one and for two bytes of context. And is there an end to it: what about six?
 
@@ -196,11 +199,20 @@ ks = range(7)
 valid_bits = [count_bits(train_text, valid_text, k) for k in ks]
 train_bits = [count_bits(train_text, train_text[: len(valid_text)], k) for k in ks]
 for k in ks:
-    print(f"{k} bytes of context: {valid_bits[k]:.2f} bits per byte")
+    print(f"{k} byte{'s' * (k != 1)} of context: {valid_bits[k]:.2f} bits per byte")
+
+read, asked = bytes(train_text.tolist()), bytes(valid_text.tolist())
+known = {read[i : i + 7] for i in range(len(read) - 6)}  # six of context and the next one
+new = [asked[i : i + 7] not in known for i in range(len(asked) - 6)]
+print(f"{sum(new) / len(new):.0%} of the strings of 7 bytes in the examination are new")
+assert sum(new) / len(new) > 0.1
 
 # %%
 viz.curves(
-    {"examined on new text": (ks, valid_bits), "examined on its own text": (ks, train_bits)},
+    {
+        "examined on new text": (ks, valid_bits),
+        "examined on its own text": (ks, train_bits),
+    },
     xlabel="bytes of context",
     ylabel="bits per byte",
     alt="Bits by length of context. On its own text the counter gets ever better, to below "
@@ -213,26 +225,24 @@ assert train_bits[6] < 1
 
 # %% [markdown]
 # Two curves, two stories. On the text that it has counted itself, more context is always better: it knows the pages by heart. On *new* text it
-# gets better up to three or four bytes, then worse. Many strings of seven bytes in the examination have never occurred before, and the counter is too sure
-# of the few continuations that it has seen. (At 1 byte the orange curve is the higher one: the two are examined on different pieces of text, and some pieces
-# are a little harder.)
+# gets better up to three or four bytes, then worse. Many strings of seven bytes (six of context and the next one) have never occurred before, and the
+# counter is too sure of the few continuations that it has seen. (At 1 byte the orange curve is the higher one: its piece of text is a little harder.)
 #
-# This is the whole problem of learning in one picture. A counter cannot see that `the list` and `the dict` are much alike. A model
-# can.
+# This is the whole problem of learning in one picture: to do well on what one has *not* seen. For a counter `the list` and `the dict` are
+# two strings that have nothing to do with each other. A model may learn that they are alike.
 #
 # Let the counters write, each byte drawn from what followed the same $k$ bytes in the training text.
 
 
 # %% tags=["nbval-ignore-output"]
 def write_by_counting(k, length=80):
-    read = bytes(train_text.tolist())
     followers = {}  # what came after each string of k bytes
     for i in range(k, len(read)):
         followers.setdefault(read[i - k : i], []).append(read[i])
     chooser = random.Random(0)
     out = bytearray(b"The "[:k])
     while len(out) < length:
-        context = bytes(out[len(out) - k :])  # the last k bytes; out[-k:] would fail for k = 0
+        context = bytes(out[len(out) - k :])  # the last k bytes (out[-k:] fails for k = 0)
         choices = followers.get(context, read)  # never seen: any byte of the text
         out.append(chooser.choice(choices))
     return out.decode(errors="replace")
@@ -249,27 +259,26 @@ for k in (0, 1, 2, 3):
 # And the model from the beginning? **Predict:** where does it stand?
 
 # %% tags=["nbval-ignore-output"]
+# The mean bill, as before; the model sees up to 128 bytes back.
 tiny_bits = evaluate(model, valid_text, context=128)
 print(f"{tiny_bits:.2f} bits per byte")
 
 # %%
 ladder = {"blind guessing": 8.0}
-ladder |= {f"counting, {k} bytes of context": valid_bits[k] for k in (0, 1, 2)}
+for k in (0, 1, 2):
+    ladder[f"counting, {k} byte{'s' * (k != 1)} of context"] = valid_bits[k]
 ladder[f"the best counter ({best} bytes)"] = valid_bits[best]
 ladder["the small gMLP of 0.1"] = tiny_bits
 viz.bars(
     ladder,
     xlabel="bits per byte on the validation part (less is better)",
-    alt="A ladder of bars: blind guessing 8 bits per byte, counting with 0, 1 and 2 bytes of "
-    "context each lower, the best counter lower still, and the small gMLP lowest.",
+    alt="A ladder of bars: blind guessing 8 bits per byte, counting with 0, 1 and 2 bytes "
+    "of context each lower, the best counter lower still, and the small gMLP lowest.",
 )
-
-# %%
 assert tiny_bits < valid_bits[best] - 0.1
-print("the small gMLP beats every counter")
 
 # %% [markdown]
-# This ladder comes back in lesson 04, where your own model gets a rung. (The small model was trained with one version of Python. If yours
+# The small gMLP beats every counter that we tried. This ladder comes back in lesson 04, where your own model gets a rung. (The small model was trained with one version of Python. If yours
 # is another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
 #
 # ## Do you remember?

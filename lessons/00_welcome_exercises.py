@@ -2,7 +2,7 @@
 # # Exercises 00: bytes, bits and counting
 #
 # You practise what a guesser of text is made of: tokens, a score in bits, and a table of counts. About 40 minutes,
-# after chapter 00.
+# after lesson 00.
 #
 # Write your code where `raise NotImplementedError` stands, then run the cell below it. `check` tries your function on small random
 # inputs, new ones each time. If it recognises your mistake, it says which one you made. `hint(encode_text)`, `hint(mean_bits)`,
@@ -47,7 +47,7 @@ check(encode_text)
 # ●○○ · 10 minutes · debug
 #
 # The list `chances` has one number for each byte of a text: the probability that a guesser gave to the byte that came. The
-# score is in bits per byte, as in chapter 0.5. Somebody wrote this for it, and we try it on two guessers. One is half sure,
+# score is in bits per byte, as in 0.5. Somebody wrote this for it, and we try it on two guessers. One is half sure,
 # twice. The other is nearly sure and right, and then calls the true byte next to impossible.
 
 
@@ -83,10 +83,10 @@ check(mean_bits)
 #
 # ●●○ · 5 minutes · predict
 #
-# The counter of chapter 0.6, without context, has read a training part of 255 bytes, and all of them were `a`. As in the chapter, it
+# The counter of 0.6, without context, has read a training part of 255 bytes, and all of them were `a`. As there, it
 # pretends to have seen one byte more, spread evenly over all 256. Now it is examined on a single byte: a `b`.
 #
-# What does it pay, in bits? Write your number behind `return`, before you compute anything with Python. It comes out even.
+# What does it pay, in bits? Write your number behind `return`, before you compute anything with Python. It is a whole number.
 
 
 # %%

@@ -2,7 +2,7 @@
 # # Exercises 01: spatial gating
 #
 # You practise the one step in which tokens talk: mixing along the sequence, from a single matrix to the unit with its gate,
-# and to heads. About 55 minutes, after chapter 01.
+# and to heads. About 55 minutes, after lesson 01.
 #
 # Write your code where `raise NotImplementedError` stands, then run the cell below it. `check` tries your function on small random
 # inputs, new ones each time, and compares values and gradients. If it recognises your mistake, it says which one you made.
@@ -26,7 +26,7 @@ Layer = Callable[[Tensor], Tensor]
 #
 # ●●○ · 5 minutes · predict (the dots say how hard)
 #
-# In chapter 1.1 the words had twelve letters, and at reversing them a per-token network got no further than chance. Now the words have *five* random
+# In 1.1 the words had twelve letters, and at reversing them a per-token network got no further than chance. Now the words have *five* random
 # letters, out of the same ten. The network is trained as long as you like. It still sees one letter at a time, and is not told where
 # that letter stands.
 #
@@ -35,7 +35,7 @@ Layer = Callable[[Tensor], Tensor]
 
 # %%
 def per_token_accuracy() -> float:
-    """The best accuracy, from 0 to 1, of a per-token network at reversing words of five letters."""
+    """The best accuracy, from 0 to 1, of a per-token network at reversing five letters."""
     ### BEGIN SOLUTION
     return (1 + 4 * 0.1) / 5
     ### END SOLUTION
@@ -49,7 +49,7 @@ check(per_token_accuracy)
 #
 # ●○○ · 10 minutes · debug
 #
-# Somebody wrote the loops of chapter 1.2 for a whole batch, `v (b, n, d)`: every position becomes a weighted sum of all
+# Somebody wrote the loops of 1.2 for a whole batch, `v (b, n, d)`: every position becomes a weighted sum of all
 # positions, and row `i` of `weight` says from where position `i` collects. It was tested with the matrix that reverses, and it
 # reversed. Here is the same test, and then the matrix that moves everything one place to the right.
 
@@ -67,7 +67,8 @@ def found_weighted_sums(v: Tensor, weight: Tensor) -> Tensor:
 word = torch.tensor([[[1.0], [2.0], [3.0]]])  # (b=1, n=3, d=1)
 reverse, shift = torch.eye(3).flip(0), torch.eye(3).roll(1, dims=0)
 print("reversed", found_weighted_sums(word, reverse).flatten().tolist())
-print("shifted ", found_weighted_sums(word, shift).flatten().tolist(), "instead of [3, 1, 2]")
+moved = found_weighted_sums(word, shift)
+print("shifted ", moved.flatten().tolist(), "instead of [3, 1, 2]")
 
 # %% [markdown]
 # The second word moved to the left. Find out why the first test could not see that, and write the function as it should be:
@@ -79,7 +80,7 @@ print("shifted ", found_weighted_sums(word, shift).flatten().tolist(), "instead 
 
 # %%
 def weighted_sums(v: Tensor, weight: Tensor) -> Tensor:
-    """Every position of v (b, n, d) becomes the sum of all, weighted by its row of weight (n, n)."""
+    """Every position of v (b, n, d): the sum of all, weighted by its row of weight (n, n)."""
     ### BEGIN SOLUTION
     return weight @ v
     ### END SOLUTION
@@ -93,7 +94,7 @@ check(weighted_sums)
 #
 # ●●○ · 10 minutes · extend
 #
-# The shift of chapter 1.2 moved by one place, and the last position wrapped around to the front. Build the matrix that
+# The shift of 1.2 moved by one place, and the last position wrapped around to the front. Build the matrix that
 # shifts by `k` places, without wrapping around: in `matrix @ v`, position `i` holds what was at `i - k`, and 0 where there is no such
 # position. So a positive `k` shifts to the right. A negative `k` shifts to the left, and 0 changes nothing. For `n = 3`:
 #
@@ -108,7 +109,7 @@ check(weighted_sums)
 
 # %%
 def shift_matrix(n: int, k: int) -> Tensor:
-    """The matrix (n, n) with which position i collects what position i - k holds, or else 0."""
+    """The matrix (n, n): position i collects what position i - k holds, or else 0."""
     ### BEGIN SOLUTION
     matrix = torch.zeros(n, n)
     for i in range(n):
@@ -126,7 +127,7 @@ check(shift_matrix)
 #
 # ●●○ · 15 minutes · rebuild
 #
-# Write the unit of chapter 1.4 as a function, with one head. The channels are cut in two consecutive halves, $u$ and $v$ in this
+# Write the unit of 1.4 as a function, with one head. The channels are cut in two consecutive halves, $u$ and $v$ in this
 # order; $v$ is normalised and mixed along the sequence, the bias is added, and the result is the gate of $u$:
 #
 # $$out = (W \, \mathrm{norm}(v) + b) \odot u$$
@@ -138,7 +139,7 @@ check(shift_matrix)
 
 # %%
 def sgu(x: Tensor, norm: Layer, weight: Tensor, bias: Tensor) -> Tensor:
-    """The first half of the channels of x (b, n, 2c), gated by the second, mixed: (b, n, c)."""
+    """The first half of x's channels (b, n, 2c), gated by the second, mixed: (b, n, c)."""
     ### BEGIN SOLUTION
     u, v = x.chunk(2, dim=-1)  # (b, n, c) each
     gate = weight @ norm(v) + bias[:, None]  # (n, n) @ (b, n, c) + (n, 1)
@@ -158,7 +159,7 @@ check(sgu)
 # `h` equal groups, the heads: the first `d / h` channels are head 0, the next `d / h` are head 1,
 # and so on. Each head has its own matrix and its own bias. For a channel of head `k`:
 #
-# $$out[b, i] = \sum_j weight[k, i, j] \; v[b, j] + bias[k, i]$$
+# $$out[:, i] = \sum_j weight[k, i, j] \; v[:, j] + bias[k, i]$$
 #
 # Shapes: `v (b, n, d)`, `weight (h, n, n)`, `bias (h, n)`; the answer is `(b, n, d)`.
 # Loops are welcome. So is `rearrange`, if you would rather have two lines.

@@ -2,7 +2,7 @@
 # # Exercises 02: causal masking
 #
 # You practise three things: hiding the future from a model, catching a model that sees it anyway, and saying
-# what cheating pays. About 70 minutes, after chapter 02. `hint(mask_weights)`, `hint(cheaters_bits)`,
+# what cheating pays. About 70 minutes, after lesson 02. `hint(mask_weights)`, `hint(cheaters_bits)`,
 # `hint(causal_unit)`, `hint(who_reads_whom)` and `hint(leaks)` give hints, one at a time.
 
 # %%
@@ -49,14 +49,14 @@ check(mask_weights)
 # it is sure of it. Where it does not, the model gives all 256 bytes the same chance.
 #
 # The window has 32 positions, and at each the model must name the next byte. What does the model pay on average over all 32, in bits
-# per byte? Say it before you run anything.
+# per byte? Write your number behind `return`, before you run anything.
 #
 # Shapes: none; the answer is one number.
 
 
 # %%
 def cheaters_bits() -> float:
-    """Mean bits per byte of a perfect cheat on random bytes, in a window of 32 positions."""
+    """Mean bits per byte of a perfect cheat on random bytes, in windows of 32."""
     ### BEGIN SOLUTION
     blind = 1  # only the last answer stands outside the window
     return blind * math.log2(256) / 32
@@ -72,7 +72,8 @@ check(cheaters_bits)
 # ●●○ · 15 minutes · debug
 #
 # Here is somebody's causal unit, with one head. It cuts `x`, normalises `v`, mixes it with a masked matrix, and
-# gates `u`. The norm is meant to be the LayerNorm of lesson 01, without learned numbers. Change the last of six
+# gates `u`. The norm is meant to be the LayerNorm of lesson 01, without learned numbers. (`nn.LayerNorm` also learns a
+# factor and a shift for each channel. `correction=0` makes the variance a plain mean of squares.) Change the last of six
 # positions, and look which outputs move.
 
 
@@ -122,7 +123,7 @@ check(causal_unit)
 #
 # ●●○ · 20 minutes · rebuild
 #
-# The chapter's Jacobian follows one number of each output, the best score. A leak may hide in another one. Build the
+# The Jacobian of 2.3 follows one number of each output, the best score. A leak may hide in another one. Build the
 # table without this blind spot: `True` at `[i, j]` when *any* channel of output `i` depends on *any* channel of input
 # `j`, `False` when none does.
 #
@@ -164,7 +165,7 @@ check(who_reads_whom)
 # output depends on a token that comes later, `False` when none does.
 #
 # - `model` maps tokens `(b, n)`, int64 numbers from 0 to `num_tokens - 1`, to logits
-#   `(b, n, num_tokens)`. It has no dropout, and the rows of a batch do not see each other.
+#   `(b, n, num_tokens)`. It has no randomness, and the rows of a batch do not see each other.
 # - **One call.** You may call `model` once, with as many rows as you like.
 # - **Every pair counts.** A leak may run from any position to any earlier one: from the next token
 #   or from far away, to a single output or to all of them. Changing one position shows only what
@@ -176,7 +177,7 @@ check(who_reads_whom)
 
 # %%
 def leaks(model: nn.Module, n: int, num_tokens: int) -> bool:
-    """Does any output of the model depend on a later token? One call of model on tokens (b, n)."""
+    """Does any output of the model depend on a later token? One call, on tokens (b, n)."""
     ### BEGIN SOLUTION
     tokens = torch.zeros(n, n, dtype=torch.int64)
     later = torch.arange(1, n)

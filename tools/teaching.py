@@ -251,7 +251,7 @@ def recall(lesson: Lesson) -> list[tuple[str, str, str]]:
         )
         if question is None or right is None:
             raise TeachingError(f"{lesson.name}: a recall question has no right answer")
-        after = part[part.rfind("</details>") + len("</details>") :].strip()
+        after = part.rpartition("</details>")[2].replace("<br>", "").strip()
         before = part[question.end() : part.find("<details>")].strip()
         asked = f"{question[1]} {before}{after}".strip()
         answer, why = relinked(right[1]), relinked(right[2])

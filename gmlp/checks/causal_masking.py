@@ -535,7 +535,7 @@ EXERCISES = (
             "The answer to a position is the byte to its right. For how many of the 32 positions "
             "does that byte stand in the window?",
             "Who is sure, and right, pays 0 bits. Who gives each of 256 bytes the same chance pays "
-            "as much as blind guessing, which the chapter names in 2.1.",
+            "as much as blind guessing, which the lesson names in 2.1.",
             "Add up the bits of all 32 positions, then divide by 32.",
         ),
         misconceptions=(
@@ -793,7 +793,7 @@ EXERCISES = (
                 lambda f, n, d: _jacobian(f, n, d)[:, 0].ne(0).any(-1),
                 "You follow one channel of each output, the first or the largest. The others may "
                 "read more.",
-                "The chapter followed the best score only. Here all channels count.",
+                "The lesson followed the best score only. Here all channels count.",
             ),
             Misconception(
                 "first input channel only",
@@ -812,7 +812,7 @@ EXERCISES = (
                 "graph used once",
                 _graph_thrown_away,
                 "After the first derivative the graph is gone, and the second one fails.",
-                "The chapter's `jacobian` asks PyTorch to keep the graph. With which argument?",
+                "The lesson's `jacobian` asks PyTorch to keep the graph. With which argument?",
             ),
             Misconception(
                 "x without gradient",
@@ -851,7 +851,7 @@ EXERCISES = (
         ),
         hints=(
             "Take one number of one output. Which derivatives tell you whom it reads?",
-            "The chapter's `jacobian` has the loop. But it follows one number a position, and here "
+            "The lesson's `jacobian` has the loop. But it follows one number a position, and here "
             "each of the k channels may read somebody else. Take care that nothing cancels.",
             "x = torch.randn(n, d, requires_grad=True). For every i and every channel of f(x)[i]: "
             "torch.autograd.grad, with the graph kept, gives (n, d). Row i is True where any of it "

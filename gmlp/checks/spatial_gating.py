@@ -473,7 +473,7 @@ EXERCISES = (
                 "in per cent",
                 lambda: 28.0,
                 "That is in per cent.",
-                "Asked for is a fraction from 0 to 1, as the chapter prints it.",
+                "Asked for is a fraction from 0 to 1, as the lesson prints it.",
             ),
         ),
         hints=(
@@ -620,7 +620,7 @@ EXERCISES = (
         hints=(
             "A matrix that is not symmetric has weight[0, 2] = 1 and weight[2, 0] = 0. Which of "
             "the two positions should hear the other, and which one does in the given code?",
-            "Compare the line in the middle with the three loops of chapter 1.2, index by index.",
+            "Compare the line in the middle with the three loops of 1.2, index by index.",
             "The position that collects is the row; it takes from the column. Two letters in one "
             "line change places. Or do it in one matrix product.",
         ),

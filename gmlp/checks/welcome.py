@@ -538,7 +538,7 @@ EXERCISES = (
                 "one of every byte added",
                 lambda: math.log2(255 + 256),
                 "You pretend to have seen every byte once, which adds 256 bytes.",
-                "The counter of the chapter adds one byte in all, spread evenly.",
+                "The counter of 0.6 adds one byte in all, spread evenly.",
             ),
             Misconception(
                 "bits for an a",
@@ -579,7 +579,7 @@ EXERCISES = (
         ),
         hints=(
             "How many bytes has the counter seen, with the one that it pretends to have seen?",
-            "`chance(byte)` in chapter 0.6 has the formula. There are 0 counts of b.",
+            "`chance(byte)` in 0.6 has the formula. There are 0 counts of b.",
             "Both parts of the fraction are powers of two: 1/256 above, 255 + 1 below. How many "
             "halvings is that in all?",
         ),
@@ -792,8 +792,8 @@ EXERCISES = (
         hints=(
             "Take a text of five tokens and write its pairs down. How many are there, and in which "
             "row does each of them count?",
-            "Begin with a table of zeros and one loop over the pairs. `chance(byte)` in chapter "
-            "0.6 then shows what to add above and below the line.",
+            "Begin with a table of zeros and one loop over the pairs. `chance(byte)` in 0.6 then "
+            "shows what to add above and below the line.",
             "counts[before, after] += 1 for each pair; then (counts + a share) / (each row's sum + "
             "1). The share is the pretended token, spread over num_tokens.",
         ),

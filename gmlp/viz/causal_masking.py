@@ -59,7 +59,7 @@ def causal_probe(models: nn.Module | Mapping[str, nn.Module], text: str | bytes)
             ("changed",),
         )
         leaking = int(early.any(1).sum())
-        caption = "Empty: not moved at all. The stronger the colour, the further (log scale)."
+        caption = "Empty: not moved at all. The stronger the colour, the more it moved (log scale)."
         panels.append(
             Panel(
                 "strip",

@@ -26,7 +26,7 @@ def generation(
     top: int = 8,
     seed: int = 0,
 ) -> Figure:
-    """A text as it is written: the bytes that came into question, and where the model looked.
+    """A text as it is written: the likeliest bytes, the one drawn, and where the model looked.
 
     Args:
         model: a model over bytes whose layers are :class:`gmlp.CausalSGU`, with or without
@@ -34,7 +34,8 @@ def generation(
         prompt: what it goes on from; with ``length`` at most 128 bytes, and what it can read.
         length: bytes to write.
         temperature: that of :func:`gmlp.generate`.
-        top: how many of the likeliest bytes to show.
+        top: how many of the likeliest bytes to show; the drawn one takes the last place, if it is
+            not among them.
         seed: for the draws.
 
     Raises:
@@ -65,6 +66,9 @@ def generation(
                 for k, attention in enumerate(attentions):
                     looks[step, k, : len(tokens)] = seen[attention]
                 written = next_token(logits, temperature=temperature, generator=generator)
+                if written not in drawn[step]:
+                    drawn[step, -1] = written.item()
+                    likely[step, -1] = chances[drawn[step, -1]]
                 tokens = torch.cat((tokens, written.flatten()))
     finally:
         for hook in hooks:
@@ -98,6 +102,13 @@ def generation(
         "likely": Array(likely, ("step", "k"), low=0, high=1),
         "row": Array(rows, where, "diverging"),
     }
+    candidates = [
+        f"{'→ ' * (token == newest)}“{visible(token)}”"
+        for newest, tried in zip(tokens[first:].tolist(), drawn.tolist(), strict=True)
+        for token in tried
+    ]
+    signs = {"␣": "space", "⏎": "new line", "·": "not printable"}
+    legend = [f"{s} {meaning}" for s, meaning in signs.items() if f"“{s}”" in "".join(candidates)]
     strip: Any = {"x": "place", "text": "written"}
     panels = [
         Panel(
@@ -112,11 +123,13 @@ def generation(
         ),
         Panel(
             "bars",
-            "what came into question",
+            "the likeliest next bytes",
             x="k",
             array="likely",
             text="candidates",
-            alt="the likeliest bytes and their chances",
+            caption="→ was drawn; it stands last if it is not among the likeliest. "
+            + ", ".join(legend),
+            alt="the likeliest bytes, the drawn one among them, and their chances",
         ),
         Panel(
             "strip",
@@ -143,16 +156,12 @@ def generation(
     return Figure(
         title="A text as it is written",
         alt=f"The model goes on from “{told[:first]}” and writes “{told[first:]}”, byte by byte, "
-        f"with the chances of the {top} likeliest bytes at each.",
+        "with the chances of the likeliest bytes at each.",
         variables=variables,
         arrays=arrays,
         texts={
             "written": Texts([c for line in grown for c in line], ("step", "place"), (length, n)),
-            "candidates": Texts(
-                [f"“{visible(token)}”" for token in drawn.flatten().tolist()],
-                ("step", "k"),
-                drawn.shape,
-            ),
+            "candidates": Texts(candidates, ("step", "k"), drawn.shape),
         },
         panels=panels,
         note="Byte {step} was drawn from these chances and became part of the text.",

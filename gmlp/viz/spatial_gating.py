@@ -16,7 +16,7 @@ TWO = "{:.2f}"
 def spatial_gating_diagram() -> None:
     """The way of the data through a spatial gating unit."""
     x, u, v = "x\n(b, n, d)", "u\n(b, n, d/2)", "v\n(b, n, d/2)"
-    mix, out = "W · + b\nalong positions", "out\n(b, n, d/2)"
+    mix, out = "W v + b,\nalong positions", "out\n(b, n, d/2)"
     diagram(
         {
             x: (0, 1),
@@ -76,6 +76,13 @@ def sgu_row(unit: Any, x: Tensor, labels: Sequence[str] | None = None) -> Figure
     sums = products.cumsum(-1)
     bias = unit.bias[..., :n].reshape(-1, n).repeat_interleave(each, dim=0)  # (d/2, n)
     labels = list(labels) if labels is not None else [str(i) for i in range(n)]
+    written = {
+        name: [f"{value:.2f}".replace("-", "−") for value in part.flatten().tolist()]
+        for name, part in {"row": rows, "v": v.T, "product": products, "sum": sums}.items()
+    }
+    # Of one length, so that the cells of all strips stand below one another.
+    wide = max(map(len, [*labels, *(word for words in written.values() for word in words)]))
+    written = {name: [word.center(wide) for word in words] for name, words in written.items()}
 
     dims = ("channel", "position", "source")
     top = max(part[part.isfinite()].abs().max().item() for part in (v, products, sums))
@@ -83,23 +90,26 @@ def sgu_row(unit: Any, x: Tensor, labels: Sequence[str] | None = None) -> Figure
     first, last = labels[0], labels[-1]
     return Figure(
         title="How a spatial gating unit makes one number",
-        alt=f"Four strips of {n} cells, {first} to {last}: a row of W, the normalised channel that "
-        f"it reads, their products, and the running sum of these, whose end plus b is the gate.",
+        alt=f"Four strips of {n} cells, named {first} to {last} above: a row of W, the normalised "
+        f"channel that it reads, their products, and the running sum of these, whose end plus b is "
+        f"the gate.",
         variables=[
             Variable("position", n, "output position i", n - 1, labels=labels),
             Variable("channel", channels, "channel"),
         ],
         arrays={
+            "named": Array(torch.zeros(n), ("source",), low=0, high=1),
             "row": Array(rows, dims, "diverging"),
             "v": Array(v.T, ("channel", "source"), "diverging", **scale),
             "product": Array(products, dims, "diverging", **scale),
             "sum": Array(sums, dims, "diverging", **scale),
         },
         texts={
-            "row_written": Texts.of(rows, dims, TWO),
-            "v_written": Texts.of(v.T, ("channel", "source"), TWO),
-            "product_written": Texts.of(products, dims, TWO),
-            "sum_written": Texts.of(sums, dims, TWO),
+            "named_written": Texts([label.center(wide) for label in labels], ("source",)),
+            "row_written": Texts(written["row"], dims, rows.shape),
+            "v_written": Texts(written["v"], ("channel", "source"), v.T.shape),
+            "product_written": Texts(written["product"], dims, products.shape),
+            "sum_written": Texts(written["sum"], dims, sums.shape),
             **{
                 name: Texts.of(values, ("channel", "position"), TWO)
                 for name, values in {
@@ -119,9 +129,13 @@ def sgu_row(unit: Any, x: Tensor, labels: Sequence[str] | None = None) -> Figure
                 pick="position",
                 array=array,
                 text=f"{array}_written",
+                caption="Purple above 0, orange below. The frame marks position i itself."
+                if array == "sum"
+                else "",
                 alt=title,
             )
             for array, title in {
+                "named": "position j",
                 "row": "row i of W",
                 "v": "the channel of v, normalised",
                 "product": "row times channel",

@@ -31,7 +31,7 @@ COURSE = {
 
 def course_map() -> None:
     """All lessons on one picture, in reading order."""
-    with plt.rc_context({**STYLE, "font.size": 9.2}):
+    with plt.rc_context({**STYLE, "font.size": 9}):
         figure, axes = plt.subplots(figsize=(11, 4.6))
         axes.axis("off")
         axes.set_xlim(-0.5, 4.5)
@@ -40,9 +40,9 @@ def course_map() -> None:
             colour = COLOURS[row]
             axes.text(-0.46, -row + 0.4, stage, color=colour, fontsize=11, weight="bold")
             for column, (lesson, question) in enumerate(lessons.items()):
-                corner = (column - 0.42, -row - 0.3)
+                corner = (column - 0.44, -row - 0.3)
                 box = FancyBboxPatch(
-                    corner, 0.84, 0.6, boxstyle="round,pad=0.02", fc="white", ec=colour
+                    corner, 0.88, 0.6, boxstyle="round,pad=0.02", fc="white", ec=colour
                 )
                 axes.add_patch(box)
                 axes.text(
