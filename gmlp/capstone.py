@@ -15,7 +15,7 @@ FIELDS: Mapping[str, str] = {
     "seeds": "a list of different whole numbers, at least three",
     "results": "{model: [its result with each seed, in the order of seeds]}, less is better",
     "summary": "{model: {'mean': ..., 'error': ...}}, as spread() computes them",
-    "winner": "a model that lies apart from each other one, or None where none does",
+    "winner": "the model that beats every other one, by its interval; None where none does",
     "conclusion": "what follows from the numbers, with the name of a model",
     "not_shown": "a list of sentences: what a reader might conclude, but should not",
 }
@@ -67,8 +67,8 @@ def complain(report: Report) -> list[str]:
     """What a report still lacks, a sentence each; an empty list where nothing is missing.
 
     Looks at what can be looked up: that every field is filled, that results and seeds fit, that the
-    summary is that of the results, and that a winner really lies apart: the 95 % interval of the
-    differences to each other model, seed by seed, does not contain 0.
+    summary is that of the results, and that a winner beats every other model: the 95 % interval of
+    the other's results less its own, seed by seed, lies above 0.
     """
     found = [f"{key} is missing: {what}" for key, what in FIELDS.items() if key not in report]
     found += [
@@ -113,7 +113,7 @@ def complain_of_summary(
 
 
 def complain_of_winner(winner: str | None, results: Mapping[str, Sequence[float]]) -> list[str]:
-    """Whether a model that is called the winner lies apart from each other one."""
+    """Whether a model that is called the winner beats every other one."""
     if winner is None:
         return []
     if winner not in results:

@@ -113,8 +113,9 @@ texts, positions, channels, layers = 32, 1024, 512, 24
 per_layer = sum(sizes) / x.nbytes  # in sizes of x
 activations = layers * per_layer * texts * positions * channels
 weights = layers * (4 * channels**2 + 2 * channels**2 + positions**2)  # U, V, W
-print(f"\nmiddling: activations {activations * 4 / 1e9:.0f} GB", end="")
-print(f", weights and the like {4 * weights * 4 / 1e9:.0f} GB")
+rest = 4 * weights  # each weight, its gradient, and the two numbers of Adam
+print(f"\nmiddling: activations {4 * activations / 1e9:.0f} GB", end="")  # 4 bytes a number
+print(f", all the rest {4 * rest / 1e9:.0f} GB")
 
 # %% [markdown]
 # Exactly proportional to the depth. The first six numbers are nothing for your machine. But batch, positions, channels and depth all multiply, and it is the activations that fill the memory, not the
@@ -133,7 +134,7 @@ for number in (1, -2):
 
 # %% [markdown]
 # Both 1 and −2 give 2. From the output alone nobody can tell which it was. A real layer has more channels and a more complicated $f$, and
-# in general no better manners.
+# in general it cannot be undone either.
 #
 # ## 10.3 Two streams
 #
@@ -143,18 +144,9 @@ for number in (1, -2):
 # $$y_1 = x_1 + f(x_2), \qquad y_2 = x_2 + g(y_1)$$
 
 # %%
-streams = {"x1": (0, 1.4), "x2": (0, 0), "y1": (4.4, 1.4), "y2": (4.4, 0)}
-layers = {"f": (1, 0.7), "g": (2.6, 0.7), "_+": (1.8, 1.4), "_+ ": (3.4, 0)}
-viz.diagram(
-    streams | layers,
-    [
-        *[("x1", "_+", ""), ("_+", "y1", ""), ("x2", "_+ ", ""), ("_+ ", "y2", "")],
-        *[("x2", "f", ""), ("f", "_+", ""), ("_+", "g", ""), ("g", "_+ ", "")],
-    ],
-    alt="Two parallel lines. From the lower one, x2, an arrow leads up through f and is added to "
-    "the upper one, x1, which becomes y1. From there an arrow leads down through g and is added "
-    "to the lower one, which becomes y2",
-)
+from gmlp.viz.reversible_layers import reversible_layers_diagram
+
+reversible_layers_diagram()
 
 # %% [markdown]
 # **Predict**, with a pencil: $f(x) = x^2$ again, $g(x) = 10 x$, and $x_1 = 3$, $x_2 = 2$. What are $y_1$ and $y_2$? Then cover the question, keep the two answers, and find
@@ -218,9 +210,10 @@ def there_and_back(pairs, x):
 
 
 pair = make_pairs(1)
-print("float32: to the last bit", there_and_back(pair, x) == 0, end="")
-print(", within 1e-5", there_and_back(pair, x) < 1e-5)
-print("float64: within 1e-14   ", there_and_back(pair.double(), x.double()) < 1e-14)
+error = there_and_back(pair, x)
+print("float32: exact?", error == 0, "  off by less than 1e-5? ", error < 1e-5)
+error = there_and_back(pair.double(), x.double())
+print("float64: exact?", error == 0, "  off by less than 1e-14?", error < 1e-14)
 print("0.1 + 1000 - 1000 =", ((torch.tensor(0.1) + 1000) - 1000).item())
 
 # %% [markdown]
@@ -243,7 +236,7 @@ pairs = make_pairs(8)
 print("8 pairs keep", round(sum(kept_sizes(two_streams, x, pairs)) / x.nbytes), "sizes of x")
 
 # %% [markdown]
-# (A pair is two layers, $f$ and $g$.) Nothing is saved yet. *We* could compute the inputs back, but PyTorch does not know that, and keeps everything as before. We have to tell it.
+# (A pair is two layers, $f$ and $g$.) No memory is won yet. *We* could compute the inputs back, but PyTorch does not know that, and keeps everything as before. We have to tell it.
 #
 # ## 10.4 A backward pass of your own
 #
@@ -271,6 +264,7 @@ class Exp(torch.autograd.Function):
 
 (gradient,) = torch.autograd.grad(Exp.apply(a).sum(), a)  # call apply, never forward
 print("equal to the derivative of exp:", torch.equal(gradient, a.exp()))
+# Squared, so that the dy that comes in depends on a; create_graph: record the backward pass, too.
 (gradient,) = torch.autograd.grad(Exp.apply(a).square().sum(), a, create_graph=True)
 try:
     gradient.sum().backward()
@@ -375,15 +369,25 @@ viz.curves(
 # Flat: two tensors of the size of `x`, for one pair and for thirty-two.
 #
 # That is what lies there at the end of the *forward* pass. On the way back, each recomputed layer needs its activations for a moment. So let us watch a whole step. For the figure we
-# followed every tensor of a small model, from the first operation of the forward pass to the last of the backward pass, without weights and their gradients. **How many times the memory of reversible layers do plain ones need, with 4 layers and
-# with 32? And where on the way is the top of each line?**
+# followed every tensor of a small model, from the first operation of the forward pass to the last of the backward pass, without weights and their gradients. (A *layer* is a pair there; *plain* ones are the same pairs with everything kept.) **How many times the memory
+# of reversible layers do plain ones need, with 4 layers and with 32? And where on the way is the top of the blue line?**
 
 # %% tags=["nbval-ignore-output"]
-viz.reversible_memory()
+figure = viz.reversible_memory()
+peaks = [
+    [float(figure.text(peak, {"depth": k})) for k in (0, 3)]  # with 4 layers, with 32
+    for peak in ("plain_peak", "reversible_peak")
+]
+times = [plain / reversible for plain, reversible in zip(*peaks, strict=True)]
+assert 4 <= times[0] < 5 and 30 < times[1] < 36
+figure
 
 # %% [markdown]
-# The blue line is a mountain: up while the forward pass piles up activations, down while the backward pass uses them. Its top is the turning point, and each layer makes it
-# higher. The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time; there it stays, however many layers there are. (That point comes earlier on its way, because its way back is longer. The lower picture shows the drift, of which 10.6 speaks.)
+# <details><summary>The answer</summary>About 4 times with 4 layers, and about 33 times with 32. The blue line is a mountain: up while the forward pass piles up activations, down while the backward pass uses them.
+# Its top is the turning point, and each layer makes it higher.</details>
+# <br>
+#
+# The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time, and there it stays. (It turns earlier, because its way back is longer. The lower picture shows the drift, of which 10.6 speaks.)
 #
 # Nothing is free. **Predict:** a backward pass takes about as long as two forward passes. Forgetting adds one more run of every layer. How much longer does a
 # whole training step take?
@@ -410,8 +414,7 @@ print(f"forgetting takes {forget / keep:.2f} times as long")
 assert forward < keep < forget < 3 * keep
 
 # %% [markdown]
-# By counting it is three passes against four, a third more. Measured it is often somewhat more than that. This is the trade: more time, for memory that does
-# not grow with depth.
+# By counting it is three passes against four, a third more. The clock may say somewhat less or more. This is the trade: time, for memory that does not grow with depth.
 #
 # ## 10.6 Rounding, there and back
 #
@@ -447,10 +450,10 @@ draw(
 )
 
 # %% [markdown]
-# (`1e-06` is a millionth: 1 divided by 10 six times.) It grows about as the depth does, and from almost nothing; the entries of `x` are around 1.
+# It grows about as the depth does, and from almost nothing; the entries of `x` are around 1.
 #
 # Is it harmful? Do not compare with perfection: the run that keeps everything rounds as well. Let `float64` be the truth, and ask how far from it each of the two gradients is. And
-# because these layers are fresh, and gentle, let us ask the same of layers whose matrices are all four times as large. **Predict:** which of the four gradients can be trusted?
+# because these layers are fresh, and gentle, let us ask the same of layers in which every `Linear` has a matrix four times as large. **Predict:** which of the four gradients can be trusted?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -503,8 +506,8 @@ drift["float32, louder, norm before g"] = drifts(torch.float32, louder_with_norm
 draw(
     drift,
     alt="The two lines from before, and three that begin higher and rise more steeply. Louder "
-    "float32 begins near 1 and passes 100 at 64 pairs; louder float64 has the same shape, eight "
-    "or nine powers of ten below. With a norm before g, louder float32 lies about three powers "
+    "float32 begins near 1 and passes 100 at 64 pairs; louder float64 rises in much the same way, "
+    "eight or nine powers of ten below. With a norm before g, louder float32 lies about three powers "
     "of ten lower than without",
 )
 assert 500 < added[1] > 10 * added[2] and rescued < loud[1] / 10
@@ -518,7 +521,7 @@ assert growth["float64, louder"] > 5 * growth["float64"]
 # - The lines *begin* higher. To a stream around 1, $g$ adds numbers more than 500 times as large, and it goes as with 0.1 + 1000 − 1000: digits get lost. (Why so large? $f$ is louder too, and hands $g$ more; and GEGLU multiplies two of its inputs with each other.) Behind a norm $g$ adds far less, and far fewer digits get lost.
 # - They *rise* more steeply. A steep layer answers a small error of its input by a larger one of its output, and the next layer does so again.
 #
-# The line of `float64` has the same shape, far below: all of it is rounding. On paper two streams can be undone whatever the layers do. In a computer, what they add must not be much larger than
+# The line of `float64` rises in much the same way, far below: all of it is rounding. On paper two streams can be undone whatever the layers do. In a computer, what they add must not be much larger than
 # what it is added to; norms and moderate weights see to that. To be sure, compute the gradient of one batch in both ways, now and then, and compare.
 #
 # ## 10.7 Dropout: the dice must fall the same
@@ -593,7 +596,7 @@ print("equal up to 1e-12:", off(found, expected) < 1e-12)
 #
 # There is an older remedy that asks nothing of the layers: keep the *input* of each layer, forget what was inside, and on the way back run the layer once more from its input. PyTorch has it as
 # `torch.utils.checkpoint` (Chen et al. 2016, [Training Deep Nets with Sublinear Memory Cost](https://arxiv.org/abs/1604.06174)). The name is unlucky: this **activation checkpointing** has nothing to do with the files of
-# lesson 04. **Predict** its row in sizes of `x`, for 4, 16 and 32 layers.
+# lesson 04. **Predict** how many sizes of `x` it keeps, for 4, 16 and 32 layers.
 
 # %%
 from torch.utils.checkpoint import checkpoint
@@ -617,8 +620,7 @@ for name, (run, layers) in ways.items():
 assert kept == [2, 2, 2]
 
 # %% [markdown]
-# (For *forget*, a pair counts as one layer. Not in the table: the state of its dice, twice for each pair. Beside our small `x` these few kilobytes count; beside a long text
-# they are nothing.) Sixteen times less than keeping everything. It still grows with depth; but it takes the plain layers as they are, costs the same extra forward pass, sets the dice back by itself, and starts each layer from its true input, so there is no drift. Often that is enough. Reversing wins where even one
+# (For *forget*, a pair counts as one layer. Not in the table: the states of its dice, a few kilobytes for each pair.) Checkpointing keeps sixteen times less than keeping everything. That still grows with depth; but it takes the plain layers as they are, costs the same extra forward pass, sets the dice back by itself, and starts each layer from its true input, so there is no drift. Often that is enough. Reversing wins where even one
 # tensor of the size of `x` for each layer is too much: many layers, or long texts.
 #
 # And when is neither worth it? Count for two cases: the training of lesson 04, and one text of 16,384 bytes in 12 layers of 512 channels (with the windows of lesson 07, so that $W$ stays small). Count also what a pair has that a plain layer has not: $g$.
@@ -635,10 +637,10 @@ for name, part in (("f, the gMLP block", gmlp_layer()), ("g, the feed-forward", 
     print(f"{name:20} {sum(p.numel() for p in part.parameters()):,} parameters")
 
 # %% [markdown]
-# In the first case do not bother: you would pay a third more time, or a half, to save what nobody misses. In the second it may decide whether the model fits.
+# In the first case do not bother: you would pay about a third more time to save what nobody misses. In the second it may decide whether the model fits.
 #
-# And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, twice the parameters, more to compute. In the course's model `reversible=True` makes this change as
-# well. When you compare two models, say which of the two differences you measure.
+# And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, twice the parameters, more to compute. In the course's model `reversible=True` changes both at once, the memory and the
+# architecture. When you compare two models, say which of the two differences you measure.
 #
 # ## 10.9 The finished module
 
@@ -672,7 +674,7 @@ for name, run in ways.items():
     )
 
 # %% [markdown]
-# Yours is equal, but where `x` needs no gradient, it would not learn: to PyTorch there is nothing that could. (In a model `x` comes from an embedding, which learns; so nobody notices.) The finished one hands every parameter to `apply` and returns its
+# Yours is equal, but where `x` needs no gradient, it would not learn: PyTorch sees nothing in it that could. (In a model `x` comes from an embedding, which learns; so nobody notices.) The finished one hands every parameter to `apply` and returns its
 # gradient. It also sets back the dice of a GPU, recomputes in the number format of the first run (`autocast`, lesson 12), passes arguments by name on to `f` and `g`, and can skip whole layers as in lesson 09.
 #
 # A last proof: a short training in the manner of lesson 04, once keeping and once forgetting, from the same start.
@@ -686,16 +688,21 @@ curves, trained = {}, {}
 for name, recompute in (("keep", False), ("forget", True)):
     trained[name] = make_pairs(4)
     blocks = ReversibleSequence(trained[name], recompute=recompute)
+    kept = sum(kept_sizes(lambda x, blocks: blocks(x), x, blocks)) / x.nbytes
+    print(f"{name:6} {kept:4.0f} sizes of x, between the two passes")
+    assert (kept == 2) == recompute
     model = LanguageModel(256, d, n, blocks)  # the same seed each time: make_pairs set it
     history = train(model, train_text, valid_text[:2048], progress=False, **settings)
     curves[name] = [record.step for record in history], [record.train_bits for record in history]
 
 (_, keep), (_, forget) = curves.values()
 apart = max(abs(p - q) for p, q in zip(keep, forget, strict=True))
-print(f"the two curves are never more than {apart:.0e} bits apart")
+ends = zip(trained["keep"].parameters(), trained["forget"].parameters(), strict=True)
+weights_apart = max((p - q).abs().max().item() for p, q in ends)
+print(f"largest distance of the curves {apart:.4f} bits, of the weights {weights_apart:.0e}")
 far = there_and_back(trained["forget"], x)
 print(f"drift of the trained layers {far:.0e}")
-assert forget[-1] < forget[0] - 1 and apart < 0.05 and far < 1e-3
+assert forget[-1] < forget[0] - 1 and apart < 1e-3 and 0 < weights_apart < 1e-3 and far < 1e-3
 viz.curves(
     curves,
     xlabel="steps",
@@ -705,9 +712,9 @@ viz.curves(
 )
 
 # %% [markdown]
-# You see one curve, because the other lies under it. And so short a training has not made these layers loud.
+# You see one curve, because the other lies under it: two different runs, whose weights end apart by no more than rounding. And so short a training has not made these layers loud.
 #
-# **So, can we forget the activations?** We can: for a third to a half more time, as long as the layers are not too loud and the dice fall the same.
+# **So, can we forget the activations?** We can: for about a third more time, as long as the layers are not too loud and the dice fall the same.
 #
 # ## Do you remember?
 #

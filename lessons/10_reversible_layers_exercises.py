@@ -2,7 +2,7 @@
 # # Exercises 10: reversible layers
 #
 # You practise two streams: the way there, the way back, and the gradients on the way back. About 60
-# minutes, after chapter 10. `hint(reversible_forward)`, `hint(inverse_stack)`,
+# minutes, after lesson 10. `hint(reversible_forward)`, `hint(inverse_stack)`,
 # `hint(inverse_with_dropout)`, `hint(backward_step)` and `hint(numbers_that_return)` give hints,
 # one at a time.
 

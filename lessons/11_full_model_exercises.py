@@ -2,7 +2,7 @@
 # # Exercises 11: the full model
 #
 # You practise what happens where parts meet: a window inside a fold, a residual around a fold, a text
-# shorter than the model allows. About 70 minutes, after chapter 11. `hint(weight_shape)`,
+# shorter than the model allows. About 70 minutes, after lesson 11. `hint(weight_shape)`,
 # `hint(folded_step)`, `hint(any_length)`, `hint(live_numbers)` and `hint(hungriest_window)` give hints,
 # one at a time.
 
@@ -99,7 +99,7 @@ check(folded_step)
 #
 # ●●○ · 20 minutes · extend
 #
-# The chapter's law *any length* tried one length, 37. Faults like to hide at others: at a single token, at
+# The lesson's law *any length* tried one length, 37. Faults like to hide at others: at a single token, at
 # one that starts a new window, at all but the last. Write the strict test. It says `True` if, for **every** `m`
 # from 1 to `n - 1`, the first `m` tokens alone give the same outputs as they do within all `n`; and `False`
 # otherwise.
@@ -156,7 +156,7 @@ check(live_numbers)
 # ●●○ · 10 minutes · predict
 #
 # A model for 64 positions, one head, and a layer folded by 3. You may choose its window, from 1 to 64. **With which
-# window does $W$ have the most numbers**, if the layer is made with care, as in the chapter?
+# window does $W$ have the most numbers**, if the layer is made with care, as in the lesson?
 
 
 # %%

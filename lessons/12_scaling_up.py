@@ -43,7 +43,7 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## 12.1 One run, to be repeated
 #
-# This lesson has one small run: two layers, 64 channels, 60 batches of 12 windows. We shall run it in pieces, in two processes, killed and
+# This lesson has one small run: two layers, 64 channels, 60 batches of 12 windows of text (as in lesson 04). We shall run it in pieces, in two processes, killed and
 # resumed, and with half the bits. **A change of machinery must not change what is learned**: each time, the loss has to come out as it did the
 # first time, up to rounding (which is coarser with half the bits). Here is that first time, in the way of lesson 04, and a measure for all that follow: the largest distance, over its six validations.
 
@@ -53,7 +53,7 @@ n, batch_size, steps = 64, 12, 60
 folder = tempfile.TemporaryDirectory()
 corpus = load_corpus("pydocs")[:100_000]
 Path(folder.name, "manual.txt").write_bytes(corpus)  # for other processes to read
-train_text, valid_text = split_corpus(corpus, context=n)
+train_text, valid_text = split_corpus(corpus)
 valid_text = valid_text[:4096]
 
 
@@ -63,14 +63,16 @@ def make():
 
 
 def distance(name):
-    pairs = zip(runs[name], runs["as ever"], strict=True)
+    pairs = zip(runs[name], runs["first run"], strict=True)
     return max(abs(a.valid_bits - b.valid_bits) for a, b in pairs)
 
 
 settings = {"context": n, "batch_size": batch_size, "steps": steps, "warmup": 10}
 settings |= {"eval_every": 10, "progress": False}
-runs = {"as ever": train(make(), train_text, valid_text, **settings)}
-for record in runs["as ever"]:
+began = time.perf_counter()
+runs = {"first run": train(make(), train_text, valid_text, **settings)}
+first_run_took = time.perf_counter() - began
+for record in runs["first run"]:
     print(f"step {record.step}: {record.valid_bits:.4f} bits per byte")
 
 # %% [markdown]
@@ -154,7 +156,7 @@ assert abs(end["AdamW", "forgotten"] - end["AdamW", "divided"]) < 0.01
 # SGD breaks. AdamW does not notice: it divides each gradient by that gradient's own recent size, so a factor of four cancels. **The loss curve does not show you
 # this mistake.** It waits for the day when you clip at a fixed length, or change the number of parts. So compare gradients, not curves.
 #
-# The second mistake passes even that test, as long as all parts are equal. Twelve losses: ten are 1, the last two are 6. Cut them into parts of 5, 5 and 2.
+# The second mistake is to divide by the *number* of parts. As long as all parts are equal, no test sees it. Twelve losses: ten are 1, the last two are 6. Cut them into parts of 5, 5 and 2.
 # **Predict:** their mean, and the mean of the three means.
 
 # %%
@@ -163,7 +165,8 @@ means = [part.mean().item() for part in losses.split(5)]
 print(f"mean of all {losses.mean():.2f}, mean of the means {sum(means) / 3:.2f}")
 
 unequal = list(zip(inputs.split(5), targets.split(5), strict=True))
-for name, share in (("a third each", lambda x: 1 / 3), ("by size", lambda x: len(x) / batch_size)):
+ways = {"a third each": lambda x: 1 / 3, "by size": lambda x: len(x) / batch_size}
+for name, share in ways.items():
     off = (gradient(model, unequal, share) - whole).norm() / whole.norm()
     assert off > 0.05 or off < 1e-4
     print(f"weighed {name:13} the gradient is", "wrong" if off > 0.05 else "that of the batch")
@@ -171,7 +174,7 @@ for name, share in (("a third each", lambda x: 1 / 3), ("by size", lambda x: len
 try:
     train(make(), train_text, valid_text, accumulate=5, **settings)
 except ValueError as error:
-    print("train:", error)
+    print(textwrap.fill(f"train: {error}", 90))
 runs["four parts"] = train(make(), train_text, valid_text, accumulate=4, **settings)
 assert distance("four parts") < 1e-4
 print("train in four parts: within 0.0001 bits of the first run")
@@ -237,28 +240,32 @@ viz.diagram(
 # argument. `torchrun`, which comes with PyTorch, starts a command several times and tells each process its number, the **rank**, and how many there are.
 # (Below it goes by its long name, since the short one may not be on your path.)
 #
-# **Predict:** for so small a model, are two processes faster than one? And where will the six numbers lie?
+# **Predict:** for so small a model, are two processes faster than one? And how far from the first run's will its six numbers be?
 
 
 # %% tags=["nbval-ignore-output"]
 def command(out, launcher=""):
+    # --attn-dim none, because the command would give each layer a head of lesson 06.
     options = "--corpus manual.txt --valid-bytes 4096 --device cpu --dim 64 --depth 2 "
-    options += "--seq-len 64 --attn-dim none --batch-size 12 --steps 60 --warmup 10 --eval-every 10"
+    options += "--seq-len 64 --attn-dim none --batch-size 12 --steps 60 --warmup 10 "
+    options += "--eval-every 10"
     return f"{launcher} -m gmlp train --out {out} {options}".split()
 
 
 torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2"
-line = " ".join(["python", *command("two", torchrun)])
+line = " ".join(["python", *command("two-processes", torchrun)])
 print(textwrap.fill(line, 90, break_on_hyphens=False), end="\n\n")
 
-child = {"cwd": folder.name, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "90"}  # 90: how wide it prints
+child = {"cwd": folder.name, "env": environment}
 child |= {"capture_output": True, "text": True, "timeout": 110}
 began = time.perf_counter()
-done = subprocess.run([sys.executable, *command("two", torchrun)], check=False, **child)
+words = [sys.executable, *command("two-processes", torchrun)]
+done = subprocess.run(words, check=False, **child)
 assert done.returncode == 0, done.stderr
-print(f"two processes, starting included: {time.perf_counter() - began:.0f} seconds")
-print(f"the first run, here in the notebook: {runs['as ever'][-1].cpu_seconds:.0f} CPU seconds")
-print(done.stdout.splitlines()[-2])
+print(f"two processes, starting included: {time.perf_counter() - began:.1f} seconds")
+print(f"the first run, here in the notebook: {first_run_took:.1f} seconds")
+print(done.stdout.splitlines()[-2])  # the last line but one of what the command printed
 
 # %% [markdown]
 # No faster: every process takes seconds to start, and after each step they wait for one another. Two pay off when a step takes long. What counts here is whether it was the same
@@ -274,9 +281,10 @@ def read_log(out):
     return [Record(*map(float, line.split(","))) for line in lines[1:]]
 
 
-runs["two processes"] = read_log("two")
+runs["two processes"] = read_log("two-processes")
 assert distance("two processes") < 1e-4
-print("two processes: within 0.0001 bits of the first run, at", len(read_log("two")), "validations")
+count = len(runs["two processes"])
+print("two processes: within 0.0001 bits of the first run, at", count, "validations")
 
 # %% [markdown]
 # A command instead of a notebook, two processes of which each saw half of every batch, and the same six numbers. Here `--batch-size` is the batch of all processes *together*. Many
@@ -342,8 +350,8 @@ viz.curves(
 #
 # ## 12.6 Fewer bits
 #
-# A number in float32 takes 32 bits, four bytes. With 16 bits half as much has to be carried about, and GPUs multiply such numbers several times faster. There are two kinds. **bfloat16** reaches as
-# far as float32 and has fewer digits; **float16** has more digits than that and a much shorter reach.
+# A number in float32 takes 32 bits, four bytes. With 16 bits half as much has to be carried about, and GPUs multiply such numbers several times faster. There are two kinds. **bfloat16** has
+# the range of float32 and fewer digits; **float16** has more digits than that and a much smaller range.
 #
 # **Predict:** what is 256 + 1 in bfloat16? And what do you get when you start at 0 and add 1 a thousand times?
 
@@ -351,15 +359,15 @@ viz.curves(
 t = torch.tensor
 print("          bfloat16     float16")
 for name, number in (("1/3", t(1 / 3)), ("256 + 1", t(257.0)), ("70000", t(70_000.0))):
-    print(
-        f"{name:8}", *(f"{number.to(kind).item():12.8g}" for kind in (torch.bfloat16, torch.half))
-    )
+    both = number.to(torch.bfloat16), number.to(torch.float16)
+    print(f"{name:8}", *(f"{rounded.item():12.8g}" for rounded in both))
 
 total = t(0.0, dtype=torch.bfloat16)
 for _ in range(1000):
     total += 1
 print("\n1 added 1000 times, in bfloat16: ", total.item())
-print("PyTorch's own sum, in bfloat16:  ", torch.ones(1000, dtype=torch.bfloat16).sum().item())
+ones = torch.ones(1000, dtype=torch.bfloat16)
+print("PyTorch's own sum, in bfloat16:  ", ones.sum().item())
 
 # %% [markdown]
 # From 256 on bfloat16 knows only every second number, so 257 becomes 256; and a sum that has reached 256 stands still for good. PyTorch's own `sum` gets 1000 because it adds in float32
@@ -383,13 +391,13 @@ def moved(model, peak=1e-4):
 share = {"float32": moved(make()), "bfloat16": moved(make().bfloat16())}
 assert share["float32"] > 0.99 and share["bfloat16"] < 0.5
 for name, s in share.items():
-    print(f"weights in {name:8}: {s:4.0%} of them moved")
+    print(f"weights in {name}: {s:.0%} of them moved")
 tenth = moved(make().bfloat16(), peak=1e-5)
 assert tenth < share["bfloat16"] / 2
 print(f"with a tenth of the rate: {tenth:.0%}")
 
 # %% [markdown]
-# Each wanted to move by about the rate, 0.0001. In bfloat16 the next number is often so far away that the sum is rounded back to where it was. And a smaller rate, such as the schedule
+# AdamW divides each gradient by its own size, so each weight wanted to move by about the rate, 0.0001. In bfloat16 the next number is often so far away that the sum is rounded back to where it was. And a smaller rate, such as the schedule
 # gives to the end of every run, moves still fewer.
 #
 # So the weights stay in float32, and only the arithmetic gets fewer bits. `torch.autocast` decides that, operation by operation. **Predict:** which of the outputs below come out in
@@ -413,28 +421,29 @@ print(f"{'weights':22} {model.to_logits.weight.dtype}")
 
 # %% [markdown]
 # Products of matrices go to bfloat16: the `Linear` layers, and $W v$ inside the unit. What is added to again and again stays in float32: the stream $x$, to which each layer adds, the loss, and the
-# weights. (The norm *inside* the unit is given bfloat16 and, on a CPU, gives it back; on a GPU autocast has it done in float32.)
+# weights.
 #
 # What does it cost? The same run, once more. **Predict:** how far from the first?
 
 # %% tags=["nbval-ignore-output"]
 runs["bfloat16"] = train(make(), train_text, valid_text, precision="bfloat16", **settings)
 print(f"largest distance: {distance('bfloat16'):.5f} bits")
-fell = runs["as ever"][0].valid_bits - runs["as ever"][-1].valid_bits
+fell = runs["first run"][0].valid_bits - runs["first run"][-1].valid_bits
 print(f"what the first run learned between its first and last validation: {fell:.1f} bits")
 assert distance("bfloat16") < 0.02
 
 # %% [markdown]
 # No longer the same numbers, and no worse ones: next to what the run learned, the difference is small.
 #
-# The trouble of float16 is its short reach, at the small end as well. **Predict:** a gradient of 0.00000001 in float16? And what could you multiply the *loss* by, so that it survives? (The
+# The trouble of float16 is its small range, at the lower end as well. **Predict:** a gradient of 0.00000001 in float16? And what could you multiply the *loss* by, so that it survives? (The
 # gradient of $c \cdot loss$ is $c$ times the gradient.)
 
 # %%
 tiny = t(1e-8)
-print("as it is          ", tiny.half().item())
-print("times 65536       ", (tiny * 65_536).half().item())
-print("and divided again ", f"{(tiny * 65_536).half().float().item() / 65_536:.2g}\n")
+scaled = (tiny * 65_536).to(torch.float16)
+print("as it is          ", tiny.to(torch.float16).item())
+print("times 65536       ", scaled.item())
+print("and divided again ", f"{scaled.float().item() / 65_536:.2g}\n")
 
 weight = nn.Parameter(t([1.0]))
 optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -447,14 +456,14 @@ for size in (1.0, math.inf, 1.0):
     print(f"a gradient of {size}: weight {weight.item():.1f}, scale {scaler.get_scale():.0f}")
 
 # %% [markdown]
-# A **loss scaler** (Micikevicius et al. 2017, arXiv 1710.03740) multiplies the loss before `backward` and divides the gradient, in float32, before the step. If something overflows on the way, it leaves out that step and halves the scale: the
-# weight stayed at 0.9. `train(precision="float16")` has one. With bfloat16 you need none, since it reaches as far as float32; where you can choose, take that.
+# A **loss scaler** (Micikevicius et al. 2017, [Mixed Precision Training](https://arxiv.org/abs/1710.03740)) multiplies the loss before `backward` and divides the gradient, in float32, before the step. If something overflows on the way, it leaves out that step and halves the scale: the
+# weight stayed at 0.9. `train(precision="float16")` has one. With bfloat16 you need none, since it has the range of float32; where you can choose, take that.
 #
 # ## 12.7 What bounds us?
 #
 # Would your model be faster on a processor that computes faster? Not always. Before numbers can be multiplied, they have to come from memory. So every operation has two prices:
 #
-# - its **FLOPs**, how many additions and multiplications it takes;
+# - its **FLOPs** (floating-point operations), how many additions and multiplications it takes;
 # - its bytes, how much it reads from memory and writes back.
 #
 # FLOPs for each byte is its **arithmetic intensity**. Count three pieces of a model with 2048 channels, in float32. The product widens $t$ tokens from $d$ to $4d$ channels, and its weights have to be read
@@ -473,7 +482,7 @@ def gating(t, d=2048, size=4):
 
 
 pieces = {"product, 256 tokens": product(256), "product, 1 token": product(1)}
-pieces["u * v, 256 tokens"] = gating(256)
+pieces["u * v, 4096 tokens"] = gating(4096)
 for name, (flops, traffic) in pieces.items():
     print(f"{name:20} {flops:14,} FLOPs {traffic:12,} bytes  intensity {flops / traffic:6.2f}")
 
@@ -507,7 +516,7 @@ print(f"to be busy, this core wants {peak_flops / peak_bytes:.1f} FLOPs for each
 
 # %% [markdown]
 # So an operation of intensity $I$ can reach at most $\min(peak,\ I \cdot bandwidth)$. Drawn over $I$, this is a roof: it climbs as long as memory sets the limit, and is flat where arithmetic
-# does. The picture is called the **roofline** (Williams, Waterman and Patterson, 2009). Its corner is the number that you just saw.
+# does. The picture is called the **roofline** (Williams, Waterman and Patterson 2009, [Roofline](https://doi.org/10.1145/1498765.1498785)). Its corner is the number that you just saw.
 #
 # **Predict**, with the last column of the table and that number: which of the three pieces are bound by memory? Then measure.
 
@@ -516,12 +525,12 @@ from gmlp.viz.plots import COLOURS, STYLE
 
 wide = torch.randn(2048, 4 * 2048)
 many, one = torch.randn(256, 2048), torch.randn(1, 2048)
-u, v, gated = torch.randn(3, 256, 2 * 2048)
+u, v, gated = torch.randn(3, 4096, 2 * 2048)
 out = torch.empty(256, 4 * 2048)
 took = {
     "product, 256 tokens": seconds(lambda: torch.mm(many, wide, out=out), rounds=3),
     "product, 1 token": seconds(lambda: torch.mm(one, wide, out=out[:1])),
-    "u * v, 256 tokens": seconds(lambda: torch.mul(u, v, out=gated)),
+    "u * v, 4096 tokens": seconds(lambda: torch.mul(u, v, out=gated)),
 }
 with plt.rc_context(STYLE):
     figure, axes = plt.subplots(figsize=(7, 3.6))
@@ -544,8 +553,8 @@ print(f"a token alone costs {alone:.1f} times as much as one among 256")
 assert alone > 1.5
 
 # %% [markdown]
-# The gating and the single token lie by the slope: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (A point may come out a little above the roof: measurements
-# scatter, and some numbers may still lie in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out.)
+# The gating and the single token lie by the slope: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (Why so many tokens for $u v$? The tensors of 256 could stay
+# in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out.)
 #
 # And the last line is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
 #
@@ -558,13 +567,16 @@ from gmlp.viz.scaling_up import roofline
 gpus = {"A100, data sheet": (312e12, 2.039e12, 2), "H100, data sheet": (989e12, 3.35e12, 2)}
 roofline(peak_flops, peak_bytes, others=gpus)
 
-# %%
-for name, (gpu_flops, gpu_bytes, size) in gpus.items():
+# %% tags=["nbval-ignore-output"]
+busy = {}
+for name, (flop_rate, byte_rate, size) in {"yours": (peak_flops, peak_bytes, 4), **gpus}.items():
     for tokens in (2**k for k in range(12)):
         flops, traffic = product(tokens, size=size)
-        if flops / gpu_flops > traffic / gpu_bytes:
+        if flops / flop_rate > traffic / byte_rate:
             break
-    print(f"{name}: {gpu_flops / gpu_bytes:3.0f} FLOPs for each byte; busy from {tokens} tokens on")
+    busy[name] = tokens
+    print(f"{name:16} {flop_rate / byte_rate:3.0f} FLOPs for each byte; busy from {tokens} tokens")
+assert (busy["A100, data sheet"], busy["H100, data sheet"]) == (256, 512)
 
 # %% [markdown]
 # The faster the arithmetic, the more tokens it wants at once. And the dashed line stays where it is: two numbers read and one written for one operation, whatever the batch.
@@ -607,12 +619,12 @@ else:
     torch.testing.assert_close(compiled(u, v, b), expected)
     first_call = time.perf_counter() - began
     plain, later = seconds(lambda: gate(u, v, b)), seconds(lambda: compiled(u, v, b))
-    print(f"first call {first_call:.1f} s; later calls {plain / later:.1f} times as fast as plain")
+    print(f"first call {first_call:.1f} s; later ones {plain / later:.1f} times as fast as plain")
     if later < plain:
         print(f"paid for after {first_call / (plain - later):,.0f} calls")
 
 # %% [markdown]
-# What it gains depends on your machine. (It may be more than the count says, which leaves out that plain PyTorch must make room for two large tensors at every call. How much that explains, we did not measure.) It cannot speed up a large product that
+# What it gains depends on your machine. (It may be more than the count says, which leaves out that plain PyTorch must make room for two large tensors at every call.) It cannot speed up a large product that
 # arithmetic bounds already, and a run of seconds is over before it has paid. For a run of hours try `train(…, compile=True)`.
 #
 # ## 12.9 If you have a GPU
@@ -620,34 +632,30 @@ else:
 # Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run a GPU gains little or nothing:
 # each operation is over before the next one has been asked for. It needs a larger model.
 #
-# One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits. (No GPU was at hand when this chapter was written, so there are no figures
-# of ours here. On yours, the first cell shows our run, the second the tokens a second of a larger model in both precisions.)
+# One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits. (No GPU was at hand when this lesson was written, so there are no figures
+# of ours here.)
 
 # %% tags=["gpu", "nbval-ignore-output"]
-if torch.cuda.is_available():
+if not torch.cuda.is_available():
+    print("No GPU here: this cell would show our run there, and tokens a second.")
+else:
     began = time.perf_counter()
     runs["GPU"] = train(make().to("cuda"), train_text, valid_text, **settings)
     took_gpu = time.perf_counter() - began
     print(f"largest distance {distance('GPU'):.4f} bits")
-    print(f"{took_gpu:.1f} s; the first run: {runs['as ever'][-1].cpu_seconds:.1f} CPU seconds")
-else:
-    print("No GPU here: this cell would show how far off the run is there, and how long it takes.")
+    print(f"{took_gpu:.1f} seconds; the first run: {first_run_took:.1f}")
 
-# %% tags=["gpu", "nbval-ignore-output"]
-if torch.cuda.is_available():
     large = gMLPGPT(num_tokens=256, dim=1024, depth=8, seq_len=512).to("cuda")
     x, y = (rows.to("cuda") for rows in sample_batch(train_text, 32, 512, seed=0))
 
-    def forward_and_backward():
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    def forward_and_backward(half):
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):
             bits_per_byte(large(x), y).backward()
         torch.cuda.synchronize()
 
-    for precision in ("float32", "bfloat16"):
-        rate = x.numel() / seconds(forward_and_backward, clock=time.perf_counter)
-        print(f"{precision}: {rate:,.0f} tokens a second")
-else:
-    print("No GPU here: this cell would show tokens a second, in float32 and under autocast.")
+    for name, half in (("float32", False), ("bfloat16", True)):
+        took_gpu = seconds(lambda half=half: forward_and_backward(half), clock=time.perf_counter)
+        print(f"{name}: {x.numel() / took_gpu:,.0f} tokens a second")
 
 # %% [markdown]
 # ## 12.10 The finished module
@@ -655,26 +663,19 @@ else:
 # All of this stands in one loop. Its middle, from `gmlp/training.py`; the second print is what you can ask of the command.
 
 # %%
-import contextlib
 import inspect
-import io
-import re
-
-from gmlp.cli import main
 
 text = inspect.getsource(train)
 start = text.index("                parts = zip(")
 print(textwrap.dedent(text[start : text.index("            norm = nn.utils", start)]))
 
-page = io.StringIO()
-with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
-    main(["train", "--help"])
-names = dict.fromkeys(re.findall(r"(?<!\S)\[?(--[a-z][a-z-]*[a-z])", page.getvalue()))
-print(textwrap.fill(" ".join(names), 80, break_on_hyphens=False))
+words = [sys.executable, "-m", "gmlp", "train", "--help"]
+print(subprocess.run(words, check=True, **child).stdout.split("\n\n")[0])
 
 # %% [markdown]
-# `chunk(accumulate)` cuts the batch, `chunk(ranks)[rank]` takes the rows of this process, `no_sync` keeps the processes from talking before the last part, and `loss / accumulate` is the division that
-# AdamW would not have missed. (Without `torchrun`, `ranks` is 1.) Your parts against the library's, one step:
+# `chunk(accumulate)` cuts the batch, `chunk(ranks)[rank]` takes the rows of this process (without `torchrun`, `ranks` is 1), and `loss / accumulate` is the division that
+# AdamW would not have missed. `running` is the model, or what wraps it: `DistributedDataParallel`, or a compiled model. `no_sync` keeps the processes from talking before the last part; an `ExitStack` is a `with` that may enter it or not. `unscale_` takes
+# the scale of 12.6 out of the gradient again, before it is clipped. Your parts against the library's, one step:
 
 # %%
 mine, theirs = make(), make()

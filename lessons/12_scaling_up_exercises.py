@@ -2,7 +2,7 @@
 # # Exercises 12: scaling up
 #
 # You practise what keeps a large run right: a batch in parts, sums and steps in few bits, and the
-# question what bounds it. About 75 minutes, after chapter 12. `hint(accumulated_gradient)`,
+# question what bounds it. About 75 minutes, after lesson 12. `hint(accumulated_gradient)`,
 # `hint(stands_still_at)`, `hint(sum_with_carry)`, `hint(scaled_step)` and `hint(speed_up)` give
 # hints, one at a time.
 

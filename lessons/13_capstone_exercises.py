@@ -2,7 +2,7 @@
 # # Exercises 13: capstone
 #
 # You practise what makes a number a result: its error, pairs, a choice that does not flatter, and at
-# the end a report of your own. About 75 minutes, after chapter 13. `hint(standard_error)`,
+# the end a report of your own. About 75 minutes, after lesson 13. `hint(standard_error)`,
 # `hint(chance_of_five_wins)`, `hint(paired_difference)`, `hint(tuned_result)` and
 # `hint(my_report)` give hints, one at a time.
 
@@ -159,7 +159,7 @@ def small_run(seed: int, **more: Any) -> float:
 
 # %% [markdown]
 # Return the report as the dict of 13.9, its numbers written into it. The check reads its form, not your taste: all ten fields of `FIELDS`, three seeds or more, results that fit the seeds, means and standard errors
-# that are those of the results, and a claim that the numbers carry. `winner` is the model that lies apart from each other one: its differences, seed by seed, have a 95 % interval above 0. Where none does, it is
+# that are those of the results, and a claim that the numbers carry. `winner` is the model that beats every other one: the other's bits less the winner's, seed by seed, have a 95 % interval above 0. Where none does, it is
 # `None`, and that is a report, too. A winner stands in the conclusion by its name.
 #
 # (The check reads JSON as well, and the page that `to_markdown` makes: return the text, or the path of the file.)

@@ -1,5 +1,6 @@
 """Lesson 13: the report and its complaints, the figure of seeds, and the benchmark's helpers."""
 
+import ast
 import copy
 import json
 import math
@@ -341,6 +342,36 @@ def test_a_short_run_is_decided_by_its_seed():
         for seed in (0, 0, 1)
     )
     assert one == same != other
+
+
+def test_the_numbers_of_the_lesson_are_those_of_the_benchmark():
+    """Read from its source; the lesson itself compares what its table is made of."""
+    lesson = Path(__file__).resolve().parents[1] / "lessons" / "13_capstone.py"
+    said: dict = {}
+    for node in ast.parse(lesson.read_text(encoding="utf-8")).body:
+        names = {"runs", "lower_half", "sweep", "cpu_seconds", "other", "longer"}
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names:
+            exec(ast.unparse(node), said)
+    kept = json.loads(capstone.RESULT.read_text(encoding="utf-8"))
+    table = {name: row["valid_bits"] for name, row in kept["table"].items()}
+    width, size = "Transformer, equal width", "Transformer, equal parameters"
+    assert said["runs"] | {"aMLP, lower half": said["lower_half"]} == {
+        name: bits for name, bits in table.items() if name not in (width, size)
+    }
+    equal, *others = said["other"].values()
+    assert (equal, others) == (table["Transformer"][:3], [table[size], table[width]])
+    tried = {name: {} for name in said["sweep"]}
+    for run in kept["runs"]:
+        if run["seed"] == 0 and run["model"] in tried:
+            tried[run["model"]][run["peak"]] = run["valid_bits"]
+    assert said["sweep"] == tried
+    for run in kept["longer"]:
+        curve = {step: bits for step, bits, _ in run["curve"]}
+        assert said["longer"][run["model"]].items() <= curve.items()
+    for name, value in said["cpu_seconds"].items():
+        chosen = (name, kept["chosen"][name])
+        spent = [r["cpu_seconds"] for r in kept["runs"] if (r["model"], r["peak"]) == chosen]
+        assert statistics.median(spent) == value
 
 
 def test_the_kept_results_are_whole():

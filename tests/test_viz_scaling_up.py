@@ -26,7 +26,7 @@ def test_the_slower_of_two_sets_the_limit(flops, bandwidth, dim, itemsize):
         compute, move = operations / flops, numbers * itemsize / bandwidth
         state = {"tokens": k}
         share = compute / max(compute, move)
-        assert 1 / step <= product.value(int(product.codes[0, k])) / share <= step
+        assert 1 / step <= product.value(int(product.codes[0, k])) / (100 * share) <= step
         assert figure.text("limit", state) == ("memory" if move > compute else "arithmetic")
         assert figure.text("reached", state) == percent(share)
         assert figure.text("each", state) == time(max(compute, move) / tokens)
@@ -36,7 +36,7 @@ def test_the_slower_of_two_sets_the_limit(flops, bandwidth, dim, itemsize):
         flops / bandwidth, rel=5e-3
     )
     alone = min(1.0, bandwidth / (3 * itemsize) / flops)
-    assert 1 / step <= gating.value(int(gating.codes[0, 0])) / alone <= step
+    assert 1 / step <= gating.value(int(gating.codes[0, 0])) / (100 * alone) <= step
 
 
 def test_more_tokens_never_lower_the_share_and_machines_are_told_apart():

@@ -1145,7 +1145,7 @@ EXERCISES = (
             Misconception(
                 "decided, and no winner",
                 lambda: _report(winner=None, conclusion="Between plain gate and tanh gate: open."),
-                "You name no winner, but one model lies apart from each other one.",
+                "You name no winner, but one model beats every other one.",
                 "Put the interval on the differences, seed by seed: does it contain 0?",
             ),
             Misconception(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,29 @@ from gmlp.full_model import gMLPGPT
 from gmlp.reversible_layers import ReversibleSequence
 from gmlp.training import LanguageModel
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
+from gmlp.viz.plots import diagram
 from gmlp.viz.reach import check_positions, gradients, places, reading
+
+
+def full_model_diagram() -> None:
+    """A model and the inside of one of its layers, with the lessons of their parts."""
+    model = ["bytes", "embedding\n(04)", "layer 1", "layer 2", "layer 3 …", "norm, logits\n(04)"]
+    deal, gate, attention = "deal to e\n(08)", "gate:\nW v + b\n(01, 02, 07)", "attention\n(06, 07)"
+    layer = ["x", "norm\n(03)", deal, "widen\n(03)", gate, "narrow\n(03)", "join\n(08)"]
+    layer += ["+ x\n(03)"]
+    diagram(
+        {name: (0.95 * k, 1.8) for k, name in enumerate(model)}
+        | {name: (0.85 * k, 0.4) for k, name in enumerate(layer)}
+        | {attention: (0.85 * 3, -0.8)},
+        [
+            *[(a, b, "") for row in (model, layer) for a, b in pairwise(row)],
+            *[(deal, attention, ""), (attention, gate, "")],
+        ],
+        alt="Two rows of boxes with the numbers of their lessons. Above: bytes, embedding, layers, "
+        "norm and logits. Below, the inside of one layer: x, norm, deal to e sequences, widen, "
+        "gate, narrow, join, plus x. A side path leads from the dealt sequences through attention "
+        "into the gate.",
+    )
 
 
 def by_depth(model: LanguageModel, tokens: Tensor) -> Tensor:

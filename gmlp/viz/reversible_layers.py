@@ -15,8 +15,27 @@ from torch.utils._pytree import tree_leaves
 from gmlp.full_model import gMLPGPT
 from gmlp.reversible_layers import ReversibleSequence
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
+from gmlp.viz.plots import diagram
 
-MOMENTS = 120
+MOMENTS = 129  # the marks of the engine then stand at every quarter
+
+
+def reversible_layers_diagram() -> None:
+    """The way of the two streams through a pair of layers."""
+    plus, plus_below = "_+", "_+ "  # two boxes, one symbol: names of boxes differ
+    diagram(
+        {
+            **{"x1": (0, 1.4), "f": (1, 0.7), plus: (1.8, 1.4), "y1": (4.4, 1.4)},
+            **{"x2": (0, 0), "g": (2.6, 0.7), plus_below: (3.4, 0), "y2": (4.4, 0)},
+        },
+        [
+            *[("x1", plus, ""), (plus, "y1", ""), ("x2", plus_below, ""), (plus_below, "y2", "")],
+            *[("x2", "f", ""), ("f", plus, ""), (plus, "g", ""), ("g", plus_below, "")],
+        ],
+        alt="Two parallel lines. From the lower one, x2, an arrow leads up through f and is added "
+        "to the upper one, x1, which becomes y1. From there an arrow leads down through g and is "
+        "added to the lower one, which becomes y2",
+    )
 
 
 class LiveBytes(TorchDispatchMode):
@@ -126,7 +145,7 @@ def reversible_memory(
                 x="moment",
                 lines=("plain", "reversible"),
                 names=("plain", "reversible"),
-                ticks=[f"{round(100 * k / MOMENTS)} %" for k in range(MOMENTS)],
+                ticks=[f"{round(100 * k / (MOMENTS - 1))} %" for k in range(MOMENTS)],
                 xlabel="operations done",
                 alt="live memory over a training step, plain and reversible",
             ),

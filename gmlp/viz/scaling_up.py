@@ -8,6 +8,7 @@ import torch
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 
 TOKENS = tuple(2**k for k in range(12))  # 1 … 2048
+LOWEST = -1.984  # log10 of a percent: with 100 above, the engine's marks are 0.01, 1 and 100
 
 
 def roofline(
@@ -53,7 +54,7 @@ def roofline(
     share = needs[..., 0] / longest  # of the peak
     gating = (1 / (3 * size) * bandwidth / flops).clamp(max=1).expand_as(share)
     bound = needs[..., 1] > needs[..., 0]  # by memory
-    low = math.log10(min(share.min().item(), gating.min().item()))
+    low = min(LOWEST, math.log10(100 * min(share.min().item(), gating.min().item())))
     labels = [f"{count:,}" for count in tokens]
     dims = ("machine", "tokens")
 
@@ -72,8 +73,8 @@ def roofline(
             Variable("machine", len(machines), "machine", labels=list(machines)),
         ],
         arrays={
-            "product": Array(share, dims, low=low, high=0.0, log=True),
-            "gating": Array(gating, dims, low=low, high=0.0, log=True),
+            "product": Array(100 * share, dims, low=low, high=2.0, log=True),
+            "gating": Array(100 * gating, dims, low=low, high=2.0, log=True),
             "needs": Array(needs / longest[..., None], (*dims, "need"), low=0, high=1),
         },
         texts={
@@ -86,12 +87,12 @@ def roofline(
             "each": written(
                 [time(value) for value in (longest / rows).flatten().tolist()],
             ),
-            "need": Texts(["compute", "move numbers"], ("need",)),
+            "need": Texts(["compute", "move bytes"], ("need",)),
         },
         panels=[
             Panel(
                 "line",
-                "share of the peak, log scale",
+                "percent of the peak, log scale",
                 x="tokens",
                 lines=("product", "gating"),
                 names=("the product", "u * v"),
@@ -104,12 +105,12 @@ def roofline(
                 x="need",
                 array="needs",
                 text="need",
-                alt="the time for the arithmetic beside the time for moving the numbers",
+                alt="the time for the arithmetic beside the time for moving the bytes",
             ),
         ],
-        note="{machine}, tokens at once: {tokens}. That makes {intensity} FLOPs for each byte; "
-        "to be busy it wants {ridge}. The limit is set by {limit}: at best {reached} of the peak, "
-        "{each} a token.",
+        note="Machine: {machine}. Tokens at once: {tokens}. That makes {intensity} FLOPs for each "
+        "byte; to be busy it wants {ridge}. The limit is set by {limit}: at best {reached} of the "
+        "peak, {each} a token.",
     )
 
 
