@@ -28,7 +28,7 @@ class CausalSGU(SpatialGatingUnit):
         return causal_mix(v, self.weight, self.bias)
 
     def mix_next(self, v: Tensor, cache: Cache) -> Tensor:
-        """:meth:`mix` at the next ``m`` positions: ``m`` rows of ``W``, over all that was read."""
+        """``mix`` at the next ``m`` positions: ``m`` rows of ``W``, over all that was read."""
         m = v.shape[1]
         v = cache.append(self, v)  # (b, t, d/2)
         t = v.shape[1]

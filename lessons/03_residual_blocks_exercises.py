@@ -3,7 +3,7 @@
 #
 # You practise the small parts that a deep stack is made of: a gate without learned weights, the step that goes
 # around a layer, and the layer as a whole. Then you say what is left of `x` after sixteen layers, and who added what.
-# About 60 minutes, after chapter 03. `hint(geglu)`, `hint(residual_step)`, `hint(GMLPLayer)`, `hint(share_left)` and
+# About 60 minutes, after lesson 03. `hint(geglu)`, `hint(residual_step)`, `hint(GMLPLayer)`, `hint(share_left)` and
 # `hint(contributions)` give hints, one at a time.
 
 # %%
@@ -59,7 +59,7 @@ def found_residual_step(x: Tensor, norm: Layer, f: Layer) -> Tensor:
 
 
 x = torch.tensor([[[3.0, 1.0, -1.0, -3.0]]])  # (b, n, c)
-norm = nn.LayerNorm(4, elementwise_affine=False)
+norm = nn.LayerNorm(4, elementwise_affine=False)  # without learned numbers
 found_residual_step(x, norm, torch.zeros_like)
 
 # %% [markdown]
@@ -124,13 +124,14 @@ check(GMLPLayer)
 #
 # ●●○ · 10 minutes · predict
 #
-# Back to post-norm, the step that you mended in 2: each layer returns `LayerNorm(x + f(x))`, with the plain norm. The
+# Back to post-norm, the step that you mended in 2: each layer returns `LayerNorm(x + f(x))`, with the norm of exercise 2. The
 # `x` that enters the first layer has mean 0 and variance 1 over its channels. Let every `f` return numbers with mean 0
 # and variance 1, too, that have nothing to do with its input, nor with anything that was added before. (With many
-# channels, random numbers come close to this.)
+# channels, random numbers come close to this.) Variances of numbers that have nothing to do with one another add up.
 #
 # The output of sixteen layers is then the first `x` times some factor, plus what the layers added, each with a factor
-# of its own. In pre-norm the factor of `x` would be 1. What is it here?
+# of its own. In pre-norm the factor of `x` would be 1. What is it here? Write
+# your number behind `return`, before you try it out.
 #
 # Shapes: none; the answer is one number. A fraction such as `1 / 10` will do, and so will a number that is off by less
 # than 1 %.

@@ -2,7 +2,7 @@
 # # Exercises 04: training
 #
 # You practise the parts of a training loop: the loss, the learning rate, the order of the steps, the clipping of gradients, and
-# what the optimizer makes of them. About 55 minutes, after chapter 04. `hint(bits_per_byte)`, `hint(learning_rate)`,
+# what the optimizer makes of them. About 55 minutes, after lesson 04. `hint(bits_per_byte)`, `hint(learning_rate)`,
 # `hint(train_steps)`, `hint(clip_gradients)` and `hint(adamw_step_ratio)` give hints, one at a time.
 
 # %%
@@ -137,7 +137,7 @@ check(train_steps)
 #
 # ●●○ · 15 minutes · extend
 #
-# The chapter clipped with a function of PyTorch. Write it yourself, as a function that changes nothing in place. All gradients of a model, joined, are
+# The lesson clipped with a function of PyTorch. Write it yourself, as a function that changes nothing in place. All gradients of a model, joined, are
 # one long vector. If it is longer than `limit`, every gradient shrinks by the same factor, so that the length of the whole becomes `limit` and its
 # direction stays. If it is not longer, all gradients stay as they are.
 #

@@ -14,6 +14,7 @@
 # %%
 import math
 import re
+import textwrap
 import time
 
 import torch
@@ -68,12 +69,17 @@ def greedy(logits):  # (b, v) -> (b,)
     return logits.argmax(dim=-1)
 
 
+def show(text):  # long lines, cut at spaces
+    for line in text.splitlines():
+        print(textwrap.fill(line, 88))
+
+
 best_bytes = write(model, "The ", 300, greedy)
-print(best_bytes)
+show(best_bytes)
 
 # %% [markdown]
 # Hardly a wrong letter, and it says the same as the same as the same. After the same last bytes the same byte is nearly always the
-# likeliest, so once round is soon for ever round. (Not quite for ever: each position has a row of its own in $W$, so now and then another byte wins, and it falls into the next circle.)
+# likeliest. So when it comes back to a word where it has been, it goes on as it did before, and comes back again. (Not for ever: each position has a row of its own in $W$, so now and then another byte wins, and it falls into the next circle.)
 #
 # Let us give it a number: the share of the places at which the last twelve bytes stood in the text before.
 
@@ -138,7 +144,7 @@ for T in (0.01, 0.5, 1, 2, 1000):
     print(f"T = {T:<6} {shown}  all others {rest:.2f}")
 
 # %% [markdown]
-# Half the temperature squares all chances, and scales them to sum up to one again. So what was likely gets likelier: near 0 only the best is left, and we are back at greedy. High temperatures make all alike:
+# Half the temperature doubles every logit, and $e^{2x} = (e^x)^2$: it squares all chances, and scales them to sum up to one again. So what was likely gets likelier: near 0 only the best is left, and we are back at greedy. High temperatures make all alike:
 # in the last line the four hold no more than their 4 places in 256.
 #
 # Now look at the column *all others*. At $T = 1$ it is small but not zero. Some of it is right, as the `l` of *place*; the rest is shared by some 250 bytes that cannot follow `The p`. It sounds like
@@ -147,10 +153,7 @@ for T in (0.01, 0.5, 1, 2, 1000):
 # ## 5.3 Top-k: cut the tail
 #
 # A **tail** is what we call the many bytes with tiny chances. The plainest way to be rid of it: keep the $k$ likeliest bytes (**top-k**; Fan et al. 2018,
-# [section 5.1](https://arxiv.org/abs/1805.04833)). The others get $-\infty$. In lesson 02 that was a mistake, since no softmax followed. Here one follows.
-#
-# How should one choose $k$? A well-known piece of code says it by a share: *drop 90 %, keep the best tenth*. **Predict:** how many bytes are that of 256, and
-# how many letters of the ten in lesson 01?
+# [section 5.1 of their paper](https://arxiv.org/abs/1805.04833)). The others get $-\infty$. In lesson 02 that was a mistake, since no softmax followed. Here one follows.
 
 
 # %%
@@ -162,6 +165,13 @@ def top_k(logits, k):  # (v,) -> (v,)
 kept = top_k(logits, 3).softmax(-1)
 print({chr(token): round(kept[token].item(), 2) for token in kept.nonzero().flatten().tolist()})
 assert abs(kept.sum() - 1) < 1e-5
+
+
+# %% [markdown]
+# Three letters are left after `The p`, in the same proportions, and they sum up to one: the softmax has handed out what the others had.
+#
+# How should one choose $k$? A well-known piece of code says it by a share: *drop 90 %, keep the best tenth*. **Predict:** how many bytes are that of 256, and
+# how many letters of the ten in lesson 01?
 
 
 # %%
@@ -187,9 +197,7 @@ except RuntimeError as error:
     print("drawing RuntimeError:", error)
 
 # %% [markdown]
-# Three letters are left after `The p`, in the same proportions, and they sum up to one: the softmax has handed out what the others had.
-#
-# And a tenth of ten? None. On paper it is one; in binary numbers a tenth does not exist, the product ends a hair below one, and `int` cuts off what stands behind the point. What does a
+# A tenth of ten is none. On paper it is one; in binary numbers a tenth does not exist, the product ends a hair below one, and `int` cuts off what stands behind the point. What does a
 # sampler do that may keep nothing?
 #
 # Ours stumbles at once, since it asks for the last of no values. A version that starts with a row of $-\infty$ and fills in the best goes on, to $\frac{0}{0}$ in the softmax: NaN, far from where the mistake is. You will meet the code that does
@@ -199,9 +207,9 @@ except RuntimeError as error:
 #
 # But which number? Compare two places in a text.
 #
-# After `The p` three bytes are nearly all that makes sense. After `The value of the ` a word begins, and three are a third of what does (the first two lines below). No $k$ is right for both.
+# After `The p` three bytes are nearly all that makes sense. After `The value of the ` a word begins: there the best three hold little more than a third of the chances (the first two lines below). No $k$ is right for both.
 #
-# **Top-p** (Holtzman et al. again, section 3.1) fixes the sum and lets the number follow: keep the smallest set of likeliest bytes whose chances add up to $p$ or more. Sorted by
+# **Top-p** (Holtzman et al. again, section 3.1 of their paper) fixes the sum and lets the number follow: keep the smallest set of likeliest bytes whose chances add up to $p$ or more. Sorted by
 # chance, a byte stays as long as the ones *before* it hold less than $p$.
 
 # %%
@@ -223,9 +231,8 @@ def left(logits):
 
 
 for p in (0.5, 0.9, 0.99):
-    print(
-        f"p = {p}: {left(top_p(logits, p)):2} after 'The p', {left(top_p(open_logits, p)):2} where a word begins"
-    )
+    inside, begins = left(top_p(logits, p)), left(top_p(open_logits, p))
+    print(f"p = {p:<4}: {inside:2} after 'The p', {begins:2} where a word begins")
 
 # %% [markdown]
 # The same $p$, and a set that is small where the model is sure and large where it is not. (Before the first byte stands nothing, so it always stays: this filter
@@ -235,12 +242,12 @@ for p in (0.5, 0.9, 0.99):
 
 # %%
 filters = {
-    "top-k 3  ": lambda row: top_k(row, 3),
+    "top-k 3": lambda row: top_k(row, 3),
     "top-p 0.9": lambda row: top_p(row, 0.9),
 }
 for name, cut in filters.items():
     first, last = left(cut(logits) / 2), left(cut(logits / 2))
-    print(f"{name}: before the temperature {first:2} bytes stay, after it {last:2}")
+    print(f"{name:9}: before the temperature {first:2} bytes stay, after it {last:2}")
 assert left(top_k(logits, 3) / 2) == left(top_k(logits / 2, 3)) == 3
 assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
 
@@ -248,54 +255,31 @@ assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
 # Dividing changes no order, so top-k does not care. But it changes the sums: at $T = 2$ the tail is heavy, and to come to 0.9 top-p has to
 # take some of it in. Both orders are in use. We take the temperature first: then $p$ speaks of the chances that are really drawn from.
 #
-# All of it, to be touched. Three settings over fifteen temperatures, always after `The p`:
+# All of it, to be touched. No filter, top-k and top-p over fifteen temperatures, always after `The p`:
 
 # %% tags=["nbval-ignore-output"]
-cuts = {
-    "keep all": lambda row: row,
-    "top-k 3": filters["top-k 3  "],
-    "top-p 0.9": filters["top-p 0.9"],
-}
 degrees = [k / 5 for k in range(1, 16)]
-order = logits.argsort(descending=True)[:10]
-grid = torch.stack(
-    [torch.stack([cut(logits / T).softmax(-1)[order] for cut in cuts.values()]) for T in degrees]
-)  # (temperature, filter, byte)
-stay = [left(cut(logits / T)) for T in degrees for cut in cuts.values()]
-by_p = dict(zip(degrees, stay[2::3], strict=True))
-assert by_p[1.2] == 3 and by_p[1.4] == 4 and by_p[2.0] == 15 and by_p[2.4] == 43
-viz.Figure(
-    title="One position, three filters",
-    alt="The ten likeliest bytes after “The p” at temperature 1 with top-p 0.9: r, o and a have "
-    "all, the others nothing.",
-    variables=[
-        viz.Variable("T", 15, "temperature", 4, labels=[f"{T:g}" for T in degrees]),
-        viz.Variable("cut", 3, "filter", 2, labels=list(cuts)),
-    ],
-    arrays={"chance": viz.Array(grid, ("T", "cut", "k"), low=0, high=1)},
-    texts={
-        "byte": viz.Texts([f"“{chr(token)}”" for token in order.tolist()], ("k",)),
-        "stay": viz.Texts([str(count) for count in stay], ("T", "cut"), (15, 3)),
-    },
-    panels=[
-        viz.Panel("bars", "after “The p”", x="k", array="chance", text="byte", alt="the chances")
-    ],
-    note="{stay} of 256 bytes can be drawn.",
-)
+by_p = {T: left(top_p(logits / T, 0.9)) for T in degrees}
+assert by_p[1.2] == 3 and by_p[1.4] == 4 and by_p[2.0] == 15
+assert by_p[2.2] <= 10 * 3 < by_p[2.4] == 43
+filters = {"no filter": lambda row: row, **filters}
+viz.filtered_chances(logits, filters, degrees, after="The p")
 
 # %% [markdown]
 # Stay with top-p and raise the temperature. **At which temperature does a fourth byte come in? And from which one on does top-p keep more than ten times
 # as many bytes as top-k?**
 #
 # <details><summary>The answer</summary>Between 1.2 and 1.4. There the first three no longer hold 0.9, a fourth byte comes in, and all three give up some of what they had. From there on the set grows faster
-# and faster: the sentence below the bars counts 15 at 2, and 43 at 2.4. When all bytes are nearly equal, 0.9 of the chances is 0.9 of the bytes.</details>
+# and faster: 15 bytes at 2, and from 2.4 on, with 43, more than ten times the three of top-k. When all bytes are nearly equal, 0.9 of the chances is 0.9 of the bytes.</details>
 #
 # ## 5.5 Two ways to fail
 #
 # Which settings write well? Two things can go wrong: the text repeats itself, or it makes words up. Both can be counted. (A word counts as made up if it does not
-# stand in the training text; `repeated` looks at all texts in a row, so that it also sees when they say the same as one another.) Sixteen texts for each temperature:
+# stand in the training text; `repeated` looks at all texts in a row, so that it also sees when they say the same as one another.) Sixteen texts for each temperature.
+#
+# **Predict:** draw both curves over the temperature.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 known = set(re.findall("[A-Za-z]+", decode(train_text)))
 
 
@@ -308,30 +292,31 @@ def two_ways_to_fail(**settings):
     return repeated("\n".join(texts)), made_up
 
 
-# %% [markdown]
-# **Predict:** draw both curves over the temperature.
-
-# %% tags=["nbval-ignore-output"]
 temperatures = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5)
 failed = {T: two_ways_to_fail(temperature=T) for T in temperatures}
 repeats, inventions = zip(*failed.values(), strict=True)
-for settings in ({}, {"top_k": 10}, {"top_p": 0.9}, {"top_p": 0.5}):
-    again, made_up = two_ways_to_fail(**settings)
-    print(f"{settings!s:15} repeats {again:.2f}, makes up {made_up:.2f}")
-    failed[str(settings)] = again, made_up
-everything, some, few = (failed[name] for name in ("{}", "{'top_p': 0.9}", "{'top_p': 0.5}"))
+for name, settings in {
+    "no filter": {},
+    "top-k 10": {"top_k": 10},
+    "top-p 0.9": {"top_p": 0.9},
+    "top-p 0.5": {"top_p": 0.5},
+}.items():
+    again, made_up = failed[name] = two_ways_to_fail(**settings)
+    print(f"{name:9} repeats {again:.2f}, makes up {made_up:.2f}")
+everything, some, few = (failed[name] for name in ("no filter", "top-p 0.9", "top-p 0.5"))
 assert few[1] < some[1] < 0.75 * everything[1] and few[0] > 1.5 * some[0] > some[0] > everything[0]
 viz.curves(
     {"repeats itself": (temperatures, repeats), "makes up words": (temperatures, inventions)},
     xlabel="temperature",
     ylabel="share",
-    alt="Two shares over the temperature. Repeating falls steeply from 0.1 on and is nearly "
-    "nothing from 0.6 on; made-up words rise slowly up to 0.8 and then steeply, to almost half at 1.5",
+    alt="Two shares over the temperature. Repeating falls steeply, from 0.7 at temperature 0.1, and "
+    "is nearly nothing from 1 on; made-up words rise slowly up to 0.8 and then steeply, to 0.4 at "
+    "1.5. The curves cross between 0.6 and 0.8",
 )
 assert repeats[0] > repeats[2] + 0.1 and inventions[-1] > inventions[3] + 0.2
 
 # %% [markdown]
-# Two slopes and a valley between them: where it repeats little it invents, and the other way round. The four lines above the picture are at temperature 1. With top-p 0.9 far fewer words are made up, and it repeats itself little. So much of the nonsense came from the tail, though it holds a tenth of the chances at most. With 0.5 nearly every word exists,
+# Two curves that cross: where it repeats little it invents, and the other way round. The four lines above the picture are at temperature 1. With top-p 0.9 far fewer words are made up, and it repeats itself little. So much of the nonsense came from the tail, though it holds a tenth of the chances at most. With 0.5 nearly every word exists,
 # and the texts begin to say the same. There is no setting that is right; there is a price on either side.
 #
 # The whole choice in one function. Top-k and top-p both want the likeliest first, so we sort once.
@@ -350,11 +335,12 @@ def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):  # 
         before = chances.cumsum(dim=-1) - chances
         chances = chances.masked_fill(before >= top_p, 0)
     drawn = torch.multinomial(chances, 1, generator=generator)  # (b, 1); need not sum up to 1
-    return order.gather(-1, drawn)[:, 0]
+    return order.gather(-1, drawn)[:, 0]  # which byte stands at the place that was drawn
 
 
 dice = torch.Generator().manual_seed(1)
-print(write(model, "The ", 300, lambda logits: choose(logits, 0.8, top_p=0.9, generator=dice)))
+text = write(model, "The ", 300, lambda row: choose(row, 0.8, top_p=0.9, generator=dice))
+show(text)
 
 # %% [markdown]
 # Still nonsense, by a small model; but neither a circle nor a heap of letters.
@@ -362,7 +348,7 @@ print(write(model, "The ", 300, lambda logits: choose(logits, 0.8, top_p=0.9, ge
 # ## 5.6 How much of this is new?
 #
 # So much for *what* it writes. Now for the time. **Predict:** our loop goes from the 4 bytes of a prompt to 128. How many bytes does the model
-# read for that, all calls together? And when a byte is appended, which outputs of each *layer* change, at the bytes before it?
+# read for that, all calls together? And when a byte is appended, do the outputs of a *layer* change at the bytes before it?
 
 # %%
 read = sum(range(4, 128))  # each call reads all that is there
@@ -383,9 +369,8 @@ shorter, longer = encode("The import statement is"), encode("The import statemen
 pairs = zip(after_each_layer(shorter[None]), after_each_layer(longer[None]), strict=True)
 for k, (before, after) in enumerate(pairs, 1):
     same = torch.allclose(after[:, :-1], before, atol=1e-4)
-    print(
-        f"layer {k}: {before.shape[1]} positions as before: {same}, and {after.shape[1] - before.shape[1]} new"
-    )
+    old, more = before.shape[1], after.shape[1] - before.shape[1]
+    print(f"layer {k}: {old} positions as before: {same}, and {more} new")
     assert same
 
 # %% [markdown]
@@ -395,7 +380,7 @@ for k, (before, after) in enumerate(pairs, 1):
 # So a new token brings one new position to each layer, and the rest of the work is done again for nothing. What does that one position need of the others? Go through a layer:
 #
 # - the norm, the widening, the GELU, the projection back, the residual: each looks at one position alone;
-# - the unit: $gate_i = \sum_{j \le i} W_{i,j} \, v_j + b_i$. Here, and nowhere else, the past comes in.
+# - the unit: $gate_i = \sum_{j \le i} W_{i,j} \, v_j + b_i$. Here, and nowhere else, the past comes in. ($v$ is here the half of the unit that is mixed, not the vocabulary.)
 #
 # For the new position $i$ that is **one row** of $W$, times the normed $v_j$ of all positions so far. These do not change. If somebody kept them, that would be enough. A store of
 # results that would otherwise be computed again is called a **cache**.
@@ -420,8 +405,8 @@ for n in (32, 128, 512, 2048):
 # At $n = 512$ it is 366 times fewer. One row over $n$ positions costs $2dn$, the linear layers cost $6d^2$, so up to $n = 3d$ most of the work of a step does not even depend on how
 # long the text is.
 #
-# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that listened, for the byte that the slider stands on. **Move one step on: how many
-# cells wake up, from grey to colour? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4.
+# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that listened, for the byte that the slider stands on. **Move the slider to the middle, then one step on: how many
+# cells wake up, from grey to colour? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is only part of a letter.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -492,7 +477,7 @@ def write_cached(model, prompt, length, choose, unit_step=unit_step):
     for _ in range(length):
         token = choose(logits)[:, None]
         tokens = torch.cat([tokens, token], dim=1)
-        if tokens.shape[1] < model.seq_len:  # what comes after the last byte, nobody asks
+        if tokens.shape[1] < model.seq_len:  # full: no next byte, so no step
             logits = model_step(model, token, cache, unit_step)
     return decode(tokens[0])
 
@@ -518,8 +503,8 @@ with torch.no_grad():
     steps = torch.cat([model_step(model, text[:, i : i + 1], cache) for i in range(model.seq_len)])
 difference = (whole - steps).abs().max().item()
 assert difference < 1e-3
-print("logits up to more than 5:", whole.max().item() > 5, end="")
-print("  largest difference below 0.001:", difference < 1e-3)
+print("some logits are larger than 5:", whole.max().item() > 5)
+print("none differs by more than 0.001:", difference < 1e-3)
 
 # %% [markdown]
 # ## 5.8 Wrong caches, and a test that is worth nothing
@@ -621,15 +606,21 @@ def fastest(call, tries=5):
     return 1000 * min(times)  # milliseconds
 
 
-lengths, again, new = (32, 64, 128, 256, 384, 512), [], []
+def both(n):
+    everything = fastest(lambda: large(text[:, :n]))
+    # A copy of the cache, so that each try goes on from the same past.
+    return everything, fastest(lambda: model_step(large, text[:, n - 1 : n], dict(cache)))
+
+
+lengths, times = (32, 64, 128, 256, 384, 512), []
 with torch.no_grad():
     cache, read = {}, 0
     for n in lengths:
         while read < n - 1:  # the past, read once
             model_step(large, text[:, read : read + 1], cache)
             read += 1
-        again.append(fastest(lambda n=n: large(text[:, :n])))
-        new.append(fastest(lambda n=n: model_step(large, text[:, n - 1 : n], dict(cache))))
+        times.append(both(n))
+again, new = zip(*times, strict=True)
 
 # %% tags=["nbval-ignore-output"]
 print(f"at 512: {again[-1]:.1f} ms or {new[-1]:.2f} ms, {again[-1] / new[-1]:.0f} times faster")
@@ -645,12 +636,12 @@ viz.curves(
     xlabel="length of the text",
     ylabel="milliseconds for one byte",
     alt="Milliseconds for one byte over the length of the text. Reading everything again rises "
-    "steadily; the new position alone stays near zero all along",
+    "steadily; the new position alone stays far below and rises slowly",
 )
 
 # %% [markdown]
 # Much faster, and by much less than the count says. Why? To multiply a weight, a processor must first fetch it from memory. A pass over 512 positions fetches each weight once and uses it 512 times. A step
-# uses it once, so it spends its time on fetching, and on Python. The lower curve is nearly flat all the same: what a byte costs hardly depends on how much was written before.
+# uses it once, so it spends its time on fetching, and on Python. The lower curve rises slowly: what a byte costs depends little on how much was written before.
 #
 # What does it cost in memory? $2d$ numbers for each position and layer; the last line above the picture counts them.
 #
@@ -680,7 +671,7 @@ assert (slid - honest).abs().max() > 0.1
 
 # %% [markdown]
 # It is not. **Positions are absolute**: row $i$ of $W$ belongs to position $i$. When the text moves one place to the left, every byte gets another row, in every layer, and each $v$ after the first layer comes
-# out differently. Of the whole cache only the first layer still holds.
+# out differently. Of the whole cache only the first layer still holds: there $v$ is made from the byte alone, before any row of $W$.
 #
 # So something has to be read again. How much, and how often? `generate` has a number for it, `keep`: when the context is full, start afresh with the last `keep` bytes, and
 # go on with a cache from there. We count what the model reads.
@@ -690,7 +681,12 @@ assert (slid - honest).abs().max() > 0.1
 def bytes_read(keep, length=1000):
     model, read = load_tiny(), []
     step = model.step
-    model.step = lambda tokens, cache: read.append(tokens.shape[1]) or step(tokens, cache)
+
+    def counting_step(tokens, cache):  # the same, but it notes how many bytes it is given
+        read.append(tokens.shape[1])
+        return step(tokens, cache)
+
+    model.step = counting_step
     generate(model, encode("The " * 32), length, keep=keep)  # full from the start
     return sum(read) / length
 
@@ -699,7 +695,7 @@ for keep in (128, 127, 96, 64, 32):
     print(f"keep {keep:3}: {bytes_read(keep):5.1f} bytes read for each that is written")
 
 # %% [markdown]
-# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. Dropping one more halves the bill. With half of the context, the default, each byte is read about twice.
+# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. To keep one byte less, 127, halves the bill. With half of the context, the default, each byte is read about twice.
 #
 # And what does it lose? After each new start it sees only 64 bytes. **Predict:** does a byte cost more bits when only 16 bytes before it have been seen, instead of a hundred?
 
@@ -714,11 +710,11 @@ assert bits[:, 0].mean() > bits[:, 4:16].mean() + 0.5
 assert abs(bits[:, 16:64].mean() - bits[:, 64:].mean()) < 0.3
 
 # %% [markdown]
-# The first few bytes are worth a lot, what stands more than 16 back nothing that this sample could show (the last three lines differ by chance): this small model makes little use of it. So it loses hardly anything by forgetting half. (A model that does use it, loses; then raise `keep`.)
+# The first few bytes are worth a lot. What stands more than 16 back is worth nothing that this sample could show (the last three lines differ by chance): this small model makes little use of it. So it loses hardly anything by forgetting half. (A model that does use it, loses; then raise `keep`.)
 #
 # ## 5.11 In batches, with an end, byte by byte
 #
-# A batch of sixteen prompts costs far less than sixteen times one, since each weight is fetched once for all. The prompts must have the same length. A `stop_token` ends a text; when the others are still going on, it is
+# Several prompts can go in one batch, which fetches each weight once for all of them (5.9). They must have the same length. A `stop_token` ends a text; one that ends before the others is
 # filled up with that token. Let each text end with its first full stop.
 
 # %% tags=["nbval-ignore-output"]
@@ -736,7 +732,7 @@ for row in texts.tolist():
 
 # %% [markdown]
 # You need not wait for the last byte to read the first. `stream` hands out each byte as it is drawn, and when you stop asking, the model stops working. One trap lies on the way. **Predict:** what does the first line
-# print? The second uses a decoder of Python's library that waits until a letter is whole. With that one, we ask for bytes until three words are there.
+# print? The second uses a decoder of Python's library that waits until a letter is whole.
 
 # %%
 import codecs
@@ -744,6 +740,10 @@ import codecs
 print(*[decode(byte[None]) for byte in encode("naïve")])
 whole_letters = codecs.getincrementaldecoder("utf-8")(errors="replace")
 print(*[whole_letters.decode(bytes([byte])) for byte in encode("naïve").tolist()])
+
+# %% [markdown]
+# `ï` takes two bytes, as in lesson 00, and half a letter is no letter: each half gives a �. The second decoder keeps the first half back until the other one is there. Now the stream, until
+# three words are there:
 
 # %% tags=["nbval-ignore-output"]
 asked, spaces = 0, 0
@@ -756,8 +756,6 @@ print(f"\n{asked} bytes written, though 1,000 were ordered")
 assert asked < 500
 
 # %% [markdown]
-# (The � above: `ï` takes two bytes, as in lesson 00, and half a letter is no letter.)
-#
 # ## 5.12 The finished module
 #
 # `generate` is the loop, `next_token` is your `choose`, and `Cache` your dictionary: by unit, what it has seen. `model.step` goes through the layers and hands the cache on; `mix_rows` is your `weight @ seen + bias`, for all heads. Here is the part of the unit that you
@@ -785,14 +783,13 @@ for settings in (
     assert torch.equal(mine, theirs)
 print("choices: equal to yours")
 
-# %%
 cache, yours = Cache(), {}
 text = encode("The value of")[None]
 with torch.no_grad():
     for i in range(text.shape[1]):
         mine = model_step(model, text[:, i : i + 1], yours)
     torch.testing.assert_close(model.step(text, cache), mine, atol=1e-4, rtol=1e-4)
-print("steps: equal to yours, after", cache.read(model), "bytes")
+print("steps: equal to yours, after", cache.read(model), "bytes")  # read: how many it has seen
 
 theirs = generate(
     model, encode("The value of"), 100, temperature=0.8, generator=torch.Generator().manual_seed(0)
@@ -832,7 +829,7 @@ print("texts: equal to yours")
 # - ✓ build temperature, top-k and top-p, and put the temperature first, because top-p looks at sums;
 # - ✓ write with a cache: one row of $W$ for a new position, and the normed $v$ of the past;
 # - ✓ test it by "cached equals full", on a model whose weights are large enough to matter;
-# - ✓ say why nothing outlives a full context, what `keep` costs, and write in batches, with an end, and as a stream.
+# - ✓ say why a full cache must be begun anew, what `keep` costs, and write in batches, with an end, and as a stream.
 #
 # **Practise:** the [exercises](../exercises/05_generation.ipynb) of this lesson: five, in about 70 minutes.
 #

@@ -2,7 +2,7 @@
 # # Exercises 05: generation
 #
 # You practise both halves of writing: which byte is drawn, and what need not be read again. The filters now work on a whole batch, and the cache
-# takes several new positions at once. About 70 minutes, after chapter 05. `hint(top_k)`, `hint(top_p)`, `hint(next_token_chances)`,
+# takes several new positions at once. About 70 minutes, after lesson 05. `hint(top_k)`, `hint(top_p)`, `hint(next_token_chances)`,
 # `hint(mix_next)` and `hint(vectors_to_recompute)` give hints, one at a time.
 
 # %%
@@ -50,6 +50,8 @@ check(top_k)
 #
 # For example, where four bytes have the chances `[0.15, 0.5, 0.05, 0.3]`, `p = 0.6` keeps the second and the fourth, and `p = 0.4` keeps the second alone.
 #
+# A tool: where `order` comes from a sort, row by row, `torch.zeros_like(x).scatter(-1, order, x)` puts the sorted values back to where they came from.
+#
 # Shapes: `logits (b, v)`; the answer is a new tensor, `(b, v)`.
 
 
@@ -93,7 +95,7 @@ for temperature in (0.5, 1, 2):
 
 # %% [markdown]
 # Three times the same. Find out why, and write the function as it should be. `p` speaks of the chances that are really drawn from, as it
-# does in the chapter: all that the temperature does is done when the filter looks at them.
+# does in the lesson: all that the temperature does is done when the filter looks at them.
 #
 # Shapes: `logits (b, v)`; the answer is `(b, v)`, each row adds up to 1, and bytes outside the set have the chance 0.
 
@@ -118,13 +120,13 @@ check(next_token_chances)
 #
 # ●●● · 20 minutes · extend
 #
-# The chapter's cache takes one new position at a time, so a prompt of 50 bytes needs 50 steps. Let it take `m` of them at once. `past` holds the
+# The lesson's cache takes one new position at a time, so a prompt of 50 bytes needs 50 steps. Let it take `m` of them at once. `past` holds the
 # normed $v$ of the `t` positions so far, 0 to t - 1; `v` is that of the next `m`, not normed yet. Each new position `i` collects
 # $\sum_{j \le i} W_{i,j} \, v_j + b_i$, over the normed $v$ of the past and of the new ones.
 #
 # - Return two things: what was mixed, at the new positions only, and the normed $v$ of all positions, which the next call gets as `past`.
 # - `weight` is $W$ as it is learned: nothing above its diagonal has been set to zero. It has rows for longer texts, too.
-# - Mind that `t` does not count the new positions here; the chapter's `t` counted its new one.
+# - Mind that `t` does not count the new positions here; the lesson's `t` counted its new one. At the start of a text `past` is `(b, 0, c)`.
 # - There is one head, and `norm` looks at each position alone.
 #
 # Shapes: `v (b, m, c)`, `past (b, t, c)`, `weight (n, n)`, `bias (n,)`, with `t + m < n`; the answers are `(b, m, c)` and `(b, t + m, c)`.

@@ -31,6 +31,7 @@ from gmlp.viz import (
     Variable,
     axial_folding,
     causal_probe,
+    filtered_chances,
     filters,
     generation,
     gradient_by_depth,
@@ -293,11 +294,11 @@ def test_gradients_by_depth_are_those_given(depth, seed):
     arrays = [figure.arrays["kind0"], figure.arrays["kind1"]]
     assert arrays[0].low == arrays[1].low and arrays[0].high == arrays[1].high  # one scale
     for array, stacks in zip(arrays, heard.values(), strict=True):
-        step = 10 ** ((array.high - array.low) / 250)
+        step = 10 ** ((array.high - array.low) / 250)  # they are kept as powers of ten
         for codes, of_layers in zip(array.codes.tolist(), stacks, strict=True):
             assert codes[len(of_layers) :] == [0] * (depth - len(of_layers))
             for code, value in zip(codes, of_layers, strict=False):
-                assert 1 / step < array.value(code) / value < step
+                assert 1 / step < 10 ** array.value(code) / value < step
     share = heard["b"][-1][0] / heard["b"][-1][-1]
     assert float(figure.text("kind1share", {"depth": depth - 1})) == pytest.approx(share, rel=0.06)
     with pytest.raises(ValueError, match=r"stacks of 1 to 2; 'a' has \[1, 1\]"):
@@ -326,6 +327,27 @@ def test_a_replay_is_what_generate_writes(attn_dim):
     assert (len([name for name in figure.arrays if name.startswith("look")]) > 0) == bool(attn_dim)
     with pytest.raises(ValueError, match="this has none"):
         generation(gMLPGPT(num_tokens=128, dim=8, depth=1, seq_len=20, window=4), "ab", 5)
+
+
+@few
+@given(st.integers(1, 12), st.floats(0.1, 5), st.integers(0, 1000))
+def test_filtered_chances_are_those_of_the_bytes_that_stay(k, temperature, seed):
+    logits = draw(12, seed=seed, dtype=torch.float32)
+
+    def cut(row):
+        return row.masked_fill(row < row.topk(k).values[-1], -torch.inf)
+
+    filters = {"none": lambda row: row, "top-k": cut}
+    figure = filtered_chances(logits, filters, [temperature, 1.0], after="x", top=5)
+    assert [figure.text("stay", {"T": 0, "filter": f}) for f in (0, 1)] == ["12", str(k)]
+    best = (logits / temperature).sort(descending=True).values
+    array = figure.arrays["chance"]
+    for f, kept in enumerate((best, best[:k])):
+        chances = (kept.softmax(-1).tolist() + [0.0] * 5)[:5]
+        shown = [array.value(int(code)) for code in array.codes[0, f]]
+        assert shown == pytest.approx(chances, abs=3e-3)
+    with pytest.raises(ValueError, match="above 0; got 0"):
+        filtered_chances(logits, filters, [1.0, 0.0], after="x")
 
 
 def test_bytes_alive_are_counted_from_birth_to_death():

@@ -4,7 +4,7 @@ from gmlp.viz.axial_folding import axial_folding
 from gmlp.viz.causal_masking import causal_probe, jacobian
 from gmlp.viz.figure import Array, Figure, Panel, Texts, Variable
 from gmlp.viz.full_model import receptive_field, receptive_fields
-from gmlp.viz.generation import generation
+from gmlp.viz.generation import filtered_chances, generation
 from gmlp.viz.layer_dropout import survivors
 from gmlp.viz.local_windows import local_windows
 from gmlp.viz.plots import bars, curves, diagram, matrices, show
@@ -26,6 +26,7 @@ __all__ = [
     "course_map",
     "curves",
     "diagram",
+    "filtered_chances",
     "filters",
     "generation",
     "gradient_by_depth",

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gmlp.causal_masking import CausalSGU
-from gmlp.corpus import load_corpus, split_corpus
+from gmlp.corpus import encode, load_corpus, split_corpus
 from gmlp.full_model import gMLPGPT
 from gmlp.residual_blocks import PreNorm, Residual, gMLPBlock
 from gmlp.spatial_gating import SpatialGatingUnit
@@ -17,7 +17,7 @@ from gmlp.viz.capstone import seeds
 from gmlp.viz.causal_masking import causal_probe, jacobian
 from gmlp.viz.figure import Figure
 from gmlp.viz.full_model import receptive_field, receptive_fields
-from gmlp.viz.generation import generation
+from gmlp.viz.generation import filtered_chances, generation
 from gmlp.viz.layer_dropout import survivors
 from gmlp.viz.local_windows import local_windows
 from gmlp.viz.residual_blocks import gradient_by_depth
@@ -114,6 +114,18 @@ def _generation() -> Figure:
     return generation(load_tiny(), "The gate ", 32, temperature=0.7)
 
 
+def _filtered_chances() -> Figure:
+    with torch.no_grad():
+        logits = load_tiny()(encode("The p")[None])[0, -1]  # (v,)
+    filters = {"no filter": lambda row: row, "top-p 0.9": _top_p}
+    return filtered_chances(logits, filters, [k / 2 for k in range(1, 7)], after="The p")
+
+
+def _top_p(logits: Tensor) -> Tensor:
+    chances, order = logits.softmax(-1).sort(descending=True)
+    return logits.index_fill(0, order[chances.cumsum(0) - chances >= 0.9], -torch.inf)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "causal_probe": _causal_probe,
     "jacobian": lambda: jacobian(load_tiny(), TEXT),
@@ -121,6 +133,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "gradient_by_depth": _gradient_by_depth,
     "training_weights": _training_weights,
     "filters": _filters,
+    "filtered_chances": _filtered_chances,
     "generation": _generation,
     "local_windows": local_windows,
     "axial_folding": axial_folding,

@@ -1,5 +1,7 @@
 """Figures of lesson 05, generation."""
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -172,3 +174,83 @@ def attended(attention: Attention, x: Tensor) -> Tensor:
     """How the last position shares its attention among those before it, ``(n,)``."""
     q, k, _ = attention.to_qkv(x).chunk(3, dim=-1)  # (1, n, k)
     return F.softmax(q[0, -1] @ k[0].T / attention.dim_inner**0.5, dim=-1)
+
+
+def filtered_chances(
+    logits: Tensor,
+    filters: Mapping[str, Callable[[Tensor], Tensor]],
+    temperatures: Sequence[float],
+    *,
+    after: str,
+    top: int = 10,
+) -> Figure:
+    """The chances of the likeliest bytes at one position, and how many bytes can be drawn there.
+
+    Args:
+        logits: of the byte that comes next, ``(v,)``.
+        filters: by name; each gets the logits, divided by the temperature, and sets those of the
+            bytes that it drops to minus infinity.
+        temperatures: each above zero.
+        after: what was read, for the title.
+        top: how many of the likeliest bytes to show.
+
+    Raises:
+        ValueError: a temperature of zero or less.
+    """
+    if not min(temperatures) > 0:
+        raise ValueError(f"temperatures must be above 0; got {min(temperatures)}")
+    order = logits.argsort(descending=True)[:top]
+    left = torch.stack(
+        [torch.stack([cut(logits / t) for cut in filters.values()]) for t in temperatures]
+    )  # (temperature, filter, v)
+    chances = left.softmax(-1)[..., order]
+    stay = left.isfinite().sum(-1)
+    letters = [f"“{visible(token)}”" for token in order.tolist()]
+    start = min(range(len(temperatures)), key=lambda k: abs(temperatures[k] - 1))
+    labels, names = [f"{t:g}" for t in temperatures], list(filters)
+    lines = tuple(f"stay{k}" for k in range(len(names)))
+    told = ", ".join(
+        f"{letter} {chance:.2f}"
+        for letter, chance in zip(letters, chances[start, -1].tolist(), strict=True)
+        if chance >= 0.005
+    )
+    return Figure(
+        title="One position, cut",
+        alt=f"The {len(letters)} likeliest bytes after “{after}” at temperature {labels[start]}, "
+        f"{names[-1]}: {told}. {int(stay[start, -1])} of {len(logits)} can be drawn.",
+        variables=[
+            Variable("T", len(labels), "temperature", start, labels=labels),
+            Variable("filter", len(names), "filter", len(names) - 1, labels=names),
+        ],
+        arrays={
+            "chance": Array(chances, ("T", "filter", "k"), low=0, high=1),
+            **{
+                line: Array(stay[:, k], ("T",), low=0, high=math.log10(len(logits)), log=True)
+                for k, line in enumerate(lines)
+            },
+        },
+        texts={
+            "byte": Texts(letters, ("k",)),
+            "stay": Texts.of(stay, ("T", "filter")),
+        },
+        panels=[
+            Panel(
+                "bars",
+                f"after “{after}”",
+                x="k",
+                array="chance",
+                text="byte",
+                alt="the likeliest bytes and their chances",
+            ),
+            Panel(
+                "line",
+                "how many bytes can be drawn, log scale",
+                x="T",
+                lines=lines,
+                names=names,
+                xlabel="temperature",
+                alt="a line for each filter, over the temperature",
+            ),
+        ],
+        note=f"Temperature {{T}}, {{filter}}: {{stay}} of {len(logits)} bytes can be drawn.",
+    )

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from torch import Tensor
 
 # Okabe & Ito's colours: told apart by readers of every kind of colour vision.
@@ -73,6 +74,10 @@ def curves(
         if len(lines) > 1:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log_y else "linear")
+        low, high = axes.get_ylim()
+        if log_y and low >= 1 and high < 1e4:  # 40, not 4 × 10¹
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         show(figure, alt)
 
 

@@ -1,5 +1,6 @@
 """Figures of lesson 03, residual blocks."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -28,9 +29,11 @@ def gradient_by_depth(heard: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
             )
         for of, stack in enumerate(stacks):
             layers[k, of, : of + 1] = torch.tensor(stack)
-    ends = layers[layers.isfinite()].log10()
-    scale = {"low": ends.min().item(), "high": ends.max().item(), "log": True}
     share = layers[..., 0] / layers.diagonal(dim1=1, dim2=2)  # (kind, depth): first of last
+    powers = layers.log10()
+    shown = powers[powers.isfinite()]
+    low, high = math.floor(shown.min()), math.ceil(shown.max())
+    low -= (high - low) % 2  # a whole power of ten in the middle, too
     names = {name: f"kind{k}" for k, name in enumerate(heard)}
     told = "; ".join(f"{name}: {part[-1]:.2g}" for name, part in zip(heard, share, strict=True))
     number = [str(k) for k in range(1, depth + 1)]
@@ -40,7 +43,7 @@ def gradient_by_depth(heard: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         f"the last of {depth} layers, the first gets this share: {told}.",
         variables=[Variable("depth", depth, "layers", depth - 1, labels=number, play=500)],
         arrays={
-            array: Array(layers[k], ("depth", "layer"), **scale)  # type: ignore[arg-type]
+            array: Array(powers[k], ("depth", "layer"), low=low, high=high)
             for k, array in enumerate(names.values())
         },
         texts={
@@ -50,7 +53,7 @@ def gradient_by_depth(heard: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         panels=[
             Panel(
                 "line",
-                "length of the gradient, log scale",
+                "length of the gradient, as a power of ten (−3 is a thousandth)",
                 x="layer",
                 pick="depth",
                 lines=tuple(names.values()),

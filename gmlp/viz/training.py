@@ -98,7 +98,7 @@ def filters(matrices: Mapping[str, Tensor]) -> Figure:
         f"which is strongest at: {told}.",
         variables=[
             Variable("matrix", len(names), "matrix", labels=names),
-            Variable("row", n, "position i", n - 1),
+            Variable("row", n, "position i", n - 1 - n // 5),  # clear of the labels below
         ],
         arrays={
             "of_row": Array(rows, ("matrix", "row", "offset"), "diverging", low=-top, high=top),
@@ -106,7 +106,7 @@ def filters(matrices: Mapping[str, Tensor]) -> Figure:
             "W": Array(weights, ("matrix", "row", "source"), "diverging"),
         },
         texts={
-            "strongest": Texts([str(k) for k in strongest], ("matrix",)),
+            "strongest": Texts([f"{k} place{'s' * (k != 1)}" for k in strongest], ("matrix",)),
         },
         panels=[
             Panel(
@@ -129,5 +129,6 @@ def filters(matrices: Mapping[str, Tensor]) -> Figure:
                 alt="the matrix, a row of which is drawn",
             ),
         ],
-        note="{matrix}, row {row}: over all rows, what stands {strongest} before counts most.",
+        note="Row {row} of {matrix}. In the mean of all rows, what stands {strongest} back counts "
+        "most.",
     )
