@@ -75,7 +75,7 @@ class CausalLocalSGU(CausalSGU):
     def mixing_matrix(self, n: int) -> Tensor:
         """The matrix over ``n`` positions that the windows amount to: ``(heads, n, n)``."""
         w = self.window
-        k = -(-n // w)
+        k = -(-n // w)  # n / w, rounded up
         matrix = self.weight.new_zeros(self.heads, (k + 1) * w, (k + 1) * w)
         for a in range(k):
             matrix[:, (a + 1) * w : (a + 2) * w, a * w : (a + 2) * w] = self.weight.tril(w)

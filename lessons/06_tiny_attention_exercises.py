@@ -2,7 +2,7 @@
 # # Exercises 06: tiny attention
 #
 # You practise the head, its place in the gate, a search for a part that never learns, and a game
-# whose texts change their minds. About 60 minutes, after chapter 06. `hint(attend)`, `hint(gate_with_attention)`,
+# whose texts change their minds. About 60 minutes, after lesson 06. `hint(attend)`, `hint(gate_with_attention)`,
 # `hint(tiny_head)`, `hint(last_told)` and `hint(outputs_moved)` give hints, one at a time.
 
 # %%
@@ -85,7 +85,7 @@ def found_tiny_head(x: Tensor, to_qkv: nn.Module, to_out: nn.Module) -> Tensor:
     qkv = to_qkv(x)
     k = qkv.shape[-1] // 3
     q, key, value = qkv[..., :k], qkv[..., k : 2 * k], qkv[..., k : 2 * k]
-    scores = q @ key.mT / math.sqrt(k)
+    scores = q @ key.mT / math.sqrt(k)  # mT swaps the last two axes
     future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     weights = scores.masked_fill(future, -math.inf).softmax(-1)
     return to_out(weights @ value)
@@ -145,7 +145,7 @@ check(tiny_head)
 
 # %%
 def last_told(tokens: Tensor) -> Tensor:
-    """At each key that was told before in its text, its latest value; elsewhere -100: (b, n)."""
+    """At each key told before in its text, its latest value; elsewhere -100: (b, n)."""
     ### BEGIN SOLUTION
     answers = torch.full_like(tokens, -100)
     for row, text in zip(answers, tokens.tolist(), strict=True):
@@ -175,7 +175,7 @@ check(last_told)
 
 # %%
 def outputs_moved() -> tuple[int, int, int]:
-    """How many of 25 outputs change when c is added to every key; every query; every value?"""
+    """How many of 25 outputs change with c added to every key; to every query; value?"""
     ### BEGIN SOLUTION
     return 0, 24, 25
     ### END SOLUTION

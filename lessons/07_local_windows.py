@@ -39,7 +39,7 @@ from gmlp import (
 # %% [markdown]
 # ## 7.1 The bill
 #
-# All our texts were short: 32, 64, at most 128 bytes. A page of a book has some 2,000, a chapter, say, 16,384. In the unit every position has its own row of
+# All texts that we trained on were short: 32, 64, at most 128 bytes. A page of a book has some 2,000, a chapter, say, 16,384. In the unit every position has its own row of
 # $W$, and the row has a number for every position that it may listen to. So a text of $n$ positions needs $n$ rows of $n$ numbers.
 #
 # **Predict:** from 1,024 positions to 16,384 the text becomes sixteen times as long. How many times as many numbers has $W$? How many gigabytes is that, at four
@@ -49,9 +49,9 @@ from gmlp import (
 for n in (1024, 2048, 4096, 8192, 16384):
     print(f"n {n:6,}: {n * n:11,} numbers in W, {4 * n * n / 1e9:.3f} GB")
 print(f"{16384**2 // 1024**2} times as many")
-print(
-    f"12 layers of it, with gradients and AdamW's two memories: {4 * 4 * 12 * n * n / 1e9:.0f} GB"
-)
+# n is 16,384 now. 4 bytes a number; weight, gradient and two memories are 4 numbers; 12 layers:
+total = 4 * 4 * 12 * n * n
+print(f"12 layers of it, with gradients and AdamW's two memories: {total / 1e9:.0f} GB")
 
 # %% [markdown]
 # Sixteen times the text, 256 times the numbers. And every number (or half of them: the upper triangle is zero) is multiplied once with each channel, so the
@@ -87,11 +87,12 @@ assert whole[4096] > 4 * whole[1024]
 
 # %%
 n = 128
-back = torch.arange(n)[:, None] - torch.arange(n)  # (n, n): how far row i looks back to column j
+back = torch.arange(n)[:, None] - torch.arange(n)  # (n, n): how far back of i is j?
 near = (back >= 0) & (back < 16)
 for number, layer in enumerate(load_tiny().blocks, 1):
     size = layer.fn.fn.sgu.mixing_matrix(n)[0].detach().abs()
-    print(f"layer {number}: {size[64:][near[64:]].sum() / size[64:].sum():.2f} on the nearest 16")
+    share = size[64:][near[64:]].sum() / size[64:].sum()
+    print(f"layer {number}: {share:.2f} on the nearest 16")
 
 # %% [markdown]
 # Three layers of four spend about 70 to 75 % of their weight on the nearest 16 bytes. (Lesson 04 guessed why: much of what one can learn about text lies close by.) The last layer looks
@@ -117,7 +118,7 @@ except Exception as error:
 
 def pad_end(x, w):  # (b, n, c) -> (b, n + missing, c)
     missing = -x.shape[1] % w
-    return F.pad(x, (0, 0, 0, missing))  # pairs, last axis first: channels none, positions behind
+    return F.pad(x, (0, 0, 0, missing))  # pairs, last axis first: channels, positions
 
 
 def spell(row):
@@ -149,7 +150,7 @@ def same(a, b):
 
 torch.manual_seed(0)
 d = 64
-unit = CausalSGU(2 * d, 16, init_eps=16)  # W in ±1
+unit = CausalSGU(2 * d, 16, init_eps=16)  # W starts in ±init_eps / 16, so in ±1
 x = torch.randn(1, n, 2 * d)  # (b, n, 2d)
 noisy = torch.cat([x, 99 * torch.randn(1, 2, 2 * d)], dim=1)
 print("zeros behind  same:", same(unit(pad_end(x, w))[:, :n], unit(x)))
@@ -183,7 +184,8 @@ class OwnWindow(nn.Module):
         super().__init__()
         self.w = w
         self.norm = nn.LayerNorm(dim // 2)
-        self.weight = nn.Parameter(torch.empty(w, self.windows * w).uniform_(-1e-3, 1e-3) / w)
+        start = torch.empty(w, self.windows * w).uniform_(-1e-3, 1e-3) / w
+        self.weight = nn.Parameter(start)
         self.bias = nn.Parameter(torch.ones(w))
 
     def look(self, own):  # (b, a, w, c): all windows, c channels in v
@@ -212,7 +214,8 @@ def shift(words):
 
 
 def draw(count, seed):
-    return torch.randint(10, (count, n), generator=torch.Generator().manual_seed(seed))  # (b, n)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(10, (count, n), generator=generator)  # (b, n)
 
 
 def play(middle, task, steps=200, peak=1e-2):
@@ -247,7 +250,7 @@ def train_unit(kind, task):
 
 
 def report(accuracy, known):
-    """A square for each position that knows, a dot for each that guesses; beside the pencil."""
+    """A square for each position that knows, a dot for each that guesses; the pencil."""
     assert ((accuracy > 0.9) | (accuracy < 0.2)).all()
     marks = "".join("■" if share > 0.9 else "·" for share in accuracy)
     windows = " ".join(marks[start : start + w] for start in range(0, n, w))
@@ -266,7 +269,7 @@ assert abs(report(accuracy, known=10)) < 0.015
 # ## 7.4 Look back
 #
 # So let each window see the one before as well: it **looks back**. A row of $W$ now spans two windows, $2w$ numbers, first those of the window before, then those of its own. The mask: all of
-# the window before, and the own one up to yourself. **Predict:** which $k$ in `tril(k)` says that? (`tril(0)` ends at the diagonal, and each 1 more lets one column more through.)
+# the window before, and of your own up to yourself. **Predict:** which $k$ in `tril(k)` says that? (`tril(0)` ends at the diagonal, and each 1 more lets one column more through.)
 
 
 # %%
@@ -344,10 +347,11 @@ for name, table in tables.items():
     print(f"{name:15} reads {int(table[future].sum())} pairs of the future")
 
 viz.matrices(
-    {name: table.float() for name, table in tables.items()},
+    tables,
     alt="Who reads whom among 14 positions. Own window: four separate triangles along the "
-    "diagonal. Roll: each triangle has a full square on its left, and there is a block in the "
-    "upper right corner, rows 0 to 3 by columns 12 and 13. Nothing before: the same without it",
+    "diagonal. Roll: each triangle has a full square on its left, and there is a block in "
+    "the upper right corner, rows 0 to 3 by columns 12 and 13. Nothing before: the same "
+    "without it",
 )
 
 # %% [markdown]
@@ -386,7 +390,7 @@ for kind, known in {MyLocalSGU: (13, 0), OffByOne: (13, 10), WrongWay: (10, 4)}.
 # In *shift*, *off by one* looks as good as the right unit. In *ahead* it knows its right neighbour wherever that stands in the same window. *Wrong way* knows it at the end of each window, where the neighbour opens the next one;
 # and its last position even knows the first letter, because of the ring. The right unit is at chance, as it must be. **Test a causal model with a game that it must lose.**
 #
-# The last mistake is the quietest. "Nothing" is a zero *after* the norm. Who appends the zeros before the norm gets what `LayerNorm` makes of them: its own bias. That
+# The last mistake is the quietest. "Nothing" is a zero *after* the norm. Who puts the zeros in front first and norms then gets what `LayerNorm` makes of them: its own bias. That
 # is zero in a fresh unit, and something else after training.
 
 
@@ -412,7 +416,7 @@ assert (accuracy > 0.9).sum() == 13
 
 # %% [markdown]
 # A fresh unit passes, *shift* is won as by the right one, and the Jacobian is clean. Still the first window hears a voice where nobody stands. It is no leak; but the unit no longer does what its
-# equation says. In 7.8 a nothing that is not quite nothing costs more. Here is what the right one says, for position $i = a\,w + r$, row $r$ of window $a$:
+# equation says. (In 7.8, before a softmax, such a nothing does more harm.) Here is what the right one says, for position $i = a\,w + r$, row $r$ of window $a$:
 #
 # $$gate_i = \sum_{j=(a-1)w}^{i} W_{r,\;j-(a-1)w}\;\mathrm{LayerNorm}(v)_j + b_r \qquad (\text{nothing where } j < 0)$$
 #
@@ -425,16 +429,18 @@ assert (accuracy > 0.9).sum() == 13
 print(f"W: {16384**2:,} numbers without windows, {128 * 2 * 128:,} with windows of 128")
 for n_long in (256, 1024, 4096, 16384):
     everything, local = n_long * n_long, n_long * 2 * 128
-    print(f"n {n_long:6,}: {everything:11,} against {local:9,}: {everything / local:2.0f} to 1")
+    lead = everything / local
+    print(f"n {n_long:6,}: {everything:11,} against {local:9,}: {lead:2.0f} to 1")
 
 # %% [markdown]
-# The cost grows with $n \cdot w$ and no longer with $n^2$. At $n = 2w$ there is nothing to gain. (Both columns count the zeros above the diagonal. The finished unit of lesson 02
-# skips most of its own, so the true lead is about half as large.) And the clock, with windows of 64:
+# The cost grows with $n \cdot w$ and no longer with $n^2$. At $n = 2w$ there is nothing to gain. Both columns count the zeros above the diagonal. The finished unit of lesson 02
+# skips most of its own, so the true lead is about half as large. And the clock, with windows of 64?
 
 # %% tags=["nbval-ignore-output"]
 local = {n: seconds(MyLocalSGU(64, 64), n) for n in lengths}
 ratio = {n: whole[n] / local[n] for n in lengths}
 print("whole W against windows:", *(f"n {n:,}: {ratio[n]:.0f} to 1  " for n in lengths))
+print(f"n 4,096 by the count: {4096 / (2 * 64):.0f} to 1, or half of it: {4096 / (4 * 64):.0f}")
 viz.curves(
     {
         "whole W": (lengths, [1000 * whole[n] for n in lengths]),
@@ -442,13 +448,14 @@ viz.curves(
     },
     xlabel="positions n",
     ylabel="milliseconds for one unit",
-    alt="Time by length of the text. The curve of the whole W bends upwards, ever more steeply; "
-    "that of the windows stays near the ground.",
+    alt="Time by length of the text. The curve of the whole W bends upwards, ever more "
+    "steeply; that of the windows stays near the ground.",
 )
 assert ratio[4096] > 3 and ratio[4096] > ratio[1024]
 
 # %% [markdown]
-# (By the count, windows of 64 lead 4,096 positions 32 to 1.) The small matrix is used again and again, and stays in the fast memory; so the clock may show a larger lead than the count.
+# By the count, windows should be 32 times as fast at 4,096 positions, or 16 times, since the whole unit skips most of its zeros. The clock may show less, as the rest of the work (norm, copies, the product with $u$) is no smaller with windows. It
+# may also show more, as a small matrix stays in the fast memory.
 #
 # ## 7.7 How far does it reach?
 #
@@ -465,10 +472,10 @@ assert counted == foretold
 
 # %% [markdown]
 # Position 11 reads 8, position 12 only 5. One step further in the text, and it reads *three letters fewer* (four are gone, one is new): the reach is a saw, between $w + 1$ and $2w$. (In the first window it is less, as there is
-# no more.) Touch it. **Which of these windows lets position 24 read the most? Is it the largest?** Decide first, then move the slider.
+# no more.) Touch it. **Windows of 5, 6, 7 or 8: with which does position 24 read the most? Is it the largest?** Decide first, then move the slider.
 
 # %% tags=["nbval-ignore-output"]
-viz.local_windows(32, windows=(5, 6, 7, 8))
+viz.local_windows(32, windows=(5, 6, 7, 8), first=5)
 
 # %% [markdown]
 # <details><summary>The answer</summary>7: there position 24 is row 3 of its window and reads 11. With windows of 8 it is row 0, and reads 9; with 6 it is row 0 as well, and reads 7. With
@@ -513,11 +520,10 @@ for depth in (1, 2, 3, 4):
     table = reads(deep[:depth], n=40, dim=d)
     first = table.int().argmax(dim=1).tolist()  # the first True of each row
     assert first == [first_heard(i, w, depth) for i in range(40)]
-    print(
-        f"layers: {depth}  position 39 hears from {first[39]:2} on, position 36 from {first[36]:2} on"
-    )
+    print(f"layers: {depth}  39 hears from {first[39]:2} on, 36 from {first[36]:2} on")
 walls = reads(nn.Sequential(*layers(4, lambda: OwnWindow(2 * d, w))), n=40, dim=d)
-print("4 layers without look-back: position 39 hears from", int(walls[39].int().argmax()), "on")
+wall = walls[39].int().argmax().item()
+print("4 layers without look-back: 39 hears from", wall, "on")
 needed = next(depth for depth in range(1, 1000) if first_heard(16383, 128, depth) == 0)
 print("layers for 16,384 positions with windows of 128:", needed)
 
@@ -526,21 +532,21 @@ print("layers for 16,384 positions with windows of 128:", needed)
 # no use: the walls stay where they are.) 127 layers for a chapter of a book are too many;
 # lesson 08 has another idea.
 #
-# To be *able* to hear is not to hear *well*. The figure has the same four layers, fresh and untrained, and shows how strongly the gradient arrives. **Which positions does the last one hear
+# To be *able* to hear is not to hear *well*. The figure has the same four layers, fresh and untrained, on 32 positions, and shows how strongly the gradient arrives. **Which positions does the last one hear
 # through two layers, but not through one, and how do their colours compare with the nearest ones?** Move *layers* from right to left.
 
 # %% tags=["nbval-ignore-output"]
-viz.receptive_field(LanguageModel(10, d, 40, deep), 40)
+viz.receptive_field(LanguageModel(10, d, 32, deep), 32)
 
 # %% [markdown]
-# <details><summary>The answer</summary>28 to 31. What comes through two layers is paler than what comes through one, and each further layer makes it paler still: in a fresh unit each step
+# <details><summary>The answer</summary>20 to 23. What comes through two layers is paler than what comes through one, and each further layer makes it paler still: in a fresh unit each step
 # from one position to another costs a small weight of W. Training has to make the path louder, and the longer it is, the more steps have to be found.</details>
 #
 # ## 7.8 The same windows for attention
 #
-# The head of lesson 06 pays $n^2$ too: a score for each pair of positions. It can have the same windows, **local attention**. PyTorch cuts the pairs of windows in
-# one call: `unfold(axis, size, step)` takes `size` entries, goes `step` on, takes again. With `size` $2w$, `step` $w$ and one window of nothing in front, these are our
-# pairs. (In front? Yes, but always a whole window: that moves no border.) Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
+# The head of lesson 06 pays $n^2$ too: a score for each pair of positions. It can have the same windows, **local attention**. A pair is a window with the
+# one before it, $2w$ positions. `unfold(axis, size, step)` takes `size` entries, goes `step` on, takes again. So put one window of nothing in front; then `unfold(1, 2 * w, w)` takes the pairs one
+# after another. (In front, although 7.2 forbade it? A whole window moves no border.) Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
 # before the softmax.
 #
 # **Predict:** let all scores be 0. Position 0 has nobody to listen to but itself. Which share of its attention does it give to itself?
@@ -551,7 +557,8 @@ def local_weights(q, k, may_read):
     """The shares that queries give to keys: (b, n, c) each -> (b, a, w, 2w)."""
     own = rearrange(pad_end(q, w), "b (a w) c -> b a w c", w=w)
     both = F.pad(pad_end(k, w), (0, 0, w, 0)).unfold(1, 2 * w, w)  # (b, a, c, 2w)
-    scores = own @ both / math.sqrt(q.shape[-1])  # (b, a, w, 2w): unfold put 2w last, as we need it
+    # unfold put 2w last, as we need it: (b, a, w, c) @ (b, a, c, 2w) -> (b, a, w, 2w)
+    scores = own @ both / math.sqrt(q.shape[-1])
     return scores.masked_fill(~may_read, -math.inf).softmax(-1)
 
 
@@ -617,10 +624,13 @@ def read_long(make_unit, n=2048, steps=60):
 
 
 train_text, valid_text = split_corpus(load_corpus("pydocs"))
-units = {"whole W": lambda: CausalSGU(2 * d, 2048), "windows of 32": lambda: MyLocalSGU(2 * d, 32)}
+units = {
+    "whole W": lambda: CausalSGU(2 * d, 2048),
+    "windows of 32": lambda: MyLocalSGU(2 * d, 32),
+}
 results = {name: read_long(make_unit) for name, make_unit in units.items()}
 for name, (bits, took, numbers) in results.items():
-    print(f"{name:13}  {numbers:9,} parameters  {took:5.1f} CPU s  {bits:.2f} bits per byte")
+    print(f"{name:13} {numbers:9,} parameters {took:5.1f} CPU s  {bits:.2f} bits per byte")
 (whole_bits, whole_took, _), (local_bits, local_took, _) = results.values()
 assert local_bits < whole_bits + 0.1 and whole_took > 1.5 * local_took
 
@@ -672,14 +682,15 @@ def is_no_window(unit, w=20):
     nn.init.normal_(unit.norm.bias)
     whole = CausalSGU(2 * d, n)
     whole.norm = unit.norm
+    own = unit.weight[..., -w:]  # the last w columns: the own window
     with torch.no_grad():
-        whole.weight.copy_(unit.weight[..., :n, w : w + n])
+        whole.weight.copy_(own[..., :n, :n])
     return same(unit(x), whole(x))
 
 
 torch.manual_seed(0)
 print(f"{'CausalLocalSGU':18}", is_no_window(CausalLocalSGU(2 * d, n, window=20)))
-for kind in (MyLocalSGU, LookBack, OffByOne, WrongWay, ZerosBeforeTheNorm):
+for kind in (MyLocalSGU, LookBack, OffByOne, WrongWay, ZerosBeforeTheNorm, OwnWindow):
     print(f"{kind.__name__:18}", is_no_window(kind(2 * d, 20)))
 
 whole_head = Attention(dim_in=2 * d, dim_out=d, dim_inner=8)
@@ -688,8 +699,8 @@ whole_head.load_state_dict(local_head.state_dict())
 print(f"{'LocalAttention':18}", same(local_head(x), whole_head(x)))
 
 # %% [markdown]
-# Columns 20 to 33. And none of the four wrong ones passes, not even the quiet one. But mind what this test does not see: with one window nobody looks back, so `OwnWindow`, which
-# never does, would pass. For that there is *shift*. No single test is enough.
+# Columns 20 to 33. Four of the wrong ones do not pass, not even the quiet one. But `OwnWindow` does: with a single window nobody looks back, so nobody sees that it never
+# does. For that there is *shift*. No single test is enough.
 #
 # ## Do you remember?
 #

@@ -2,7 +2,7 @@
 # # Exercises 07: local windows
 #
 # You practise the two steps that make windows out of a text, the mask that keeps nobody from voting,
-# and the reach of a stack whose windows differ. About 55 minutes, after chapter 07.
+# and the reach of a stack whose windows differ. About 55 minutes, after lesson 07.
 # `hint(pad_to_multiple)`, `hint(look_back)`, `hint(local_shares)`, `hint(heard_from)` and
 # `hint(numbers_that_learn)` give hints, one at a time.
 

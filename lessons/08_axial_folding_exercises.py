@@ -2,7 +2,7 @@
 # # Exercises 08: axial folding
 #
 # You practise folding, the convolution that lets the hands meet again, and saying who reads whom before anything runs. About 70
-# minutes, after chapter 08. `hint(fold)`, `hint(causal_conv)`, `hint(folded_layer)`, `hint(fold_reads)` and
+# minutes, after lesson 08. `hint(fold)`, `hint(causal_conv)`, `hint(folded_layer)`, `hint(fold_reads)` and
 # `hint(heard_through_two_folds)` give hints, one at a time.
 
 # %%
@@ -58,7 +58,7 @@ check(fold)
 
 # %%
 def causal_conv(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Every channel of x (b, n, d) convolved with its own row of kernel (d, e): (b, n, d)."""
+    """Each channel of x (b, n, d), convolved with its row of kernel (d, e): (b, n, d)."""
     ### BEGIN SOLUTION
     d, e = kernel.shape
     x = F.pad(x.transpose(1, 2), (e - 1, 0))  # (b, d, n + e - 1)
@@ -143,7 +143,7 @@ check(folded_layer)
 
 # %%
 def fold_reads(inner: Tensor, e: int, width: int) -> Tensor:
-    """Which position reads which, after a fold by e and a convolution: (m, m) -> (m e, m e)."""
+    """Who reads whom, after a fold by e and a convolution: (m, m) -> (m e, m e)."""
     ### BEGIN SOLUTION
     i = torch.arange(len(inner) * e)[:, None]
     j = i.T
@@ -167,7 +167,7 @@ check(fold_reads)
 
 # %%
 def heard_through_two_folds() -> int:
-    """How many of 24 positions does position 23 read, itself included, through ten folds by 4 and 6?"""
+    """How many of 24 positions 23 reads, itself included, through ten folds by 4 and 6."""
     ### BEGIN SOLUTION
     return 11  # 0 back, and 4, 6, 8 … 22
     ### END SOLUTION

@@ -43,7 +43,7 @@ n, d, depth = 32, 48, 6  # positions, channels, layers
 # ## 9.1 Dropping numbers
 #
 # A model with many weights can learn its training text by heart. An old remedy is to disturb it: in every training step, set some of the numbers
-# that pass through to zero, at random. Nothing can be relied upon alone, so the work is spread. That is **dropout** (Srivastava et al. 2014,
+# that pass through to zero, at random. The network can rely on no single number, so it spreads the work. That is **dropout** (Srivastava et al. 2014,
 # [Dropout](https://jmlr.org/papers/v15/srivastava14a.html)).
 #
 # **Predict:** half of a thousand ones become zero. What has to happen to the other half, so that the layer that comes next sees the same mean as before?
@@ -58,7 +58,7 @@ print("zeros near half:", abs((dropped == 0).float().mean().item() - 0.5) < 0.05
 print("mean near one:  ", abs(dropped.mean().item() - 1) < 0.1)
 
 # %% [markdown]
-# The others are doubled: what survives with probability $p$ is divided by $p$. By hand:
+# The others are doubled: what survives is divided by its chance to survive, $p$. PyTorch is given the other chance, `drop`, which is $1 - p$. By hand:
 
 
 # %%
@@ -80,7 +80,8 @@ dropout.train()
 print("in training it does:    ", not torch.equal(dropout(ones), ones))
 
 # %% [markdown]
-# The blocks of lesson 03 have a `dropout` that we left at 0. It stands at the end of the block, on what is added to the stream:
+# The blocks of lesson 03 have a `dropout` that we left at 0. It stands at the end of the block, on what is added to the **stream**: the $x$ that runs from the first layer to the
+# last, and to which each layer adds.
 
 # %%
 torch.manual_seed(0)
@@ -133,8 +134,8 @@ print("without eval(): three values, all of them worse")
 #
 # ## 9.3 Dropping a layer
 #
-# Now the step from numbers to whole layers. Take one layer out of a stack of six that nobody has trained. **Predict** for both stacks, the plain one and the
-# residual one of lesson 03: does the output of the stack change a little, or altogether?
+# Now the step from numbers to whole layers. Take one layer out of a stack of six that nobody has trained. **Predict** for the residual stack of lesson 03, and for a
+# plain one (norm and block, but nothing is added): does the output change a little, or altogether?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -161,7 +162,7 @@ assert 0.1 < max(changes["residual"]) < 0.3 < 0.5 < min(changes["plain"])
 # %% [markdown]
 # Without a layer the plain stack says something altogether different: about as much has changed as there was. The residual stack changes by a fifth, whichever
 # is missing, because a layer that is skipped leaves its input as it is: $x + f(x)$ becomes $x$. In the plain stack nothing goes around a layer: without
-# it, the next one is given something that it was not made for.
+# it, the next one is given something altogether different.
 #
 # That is an invitation. In every training step let each layer take part with probability $p$, and skip the others: **layer dropout**, or stochastic
 # depth (Huang et al. 2016, [Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382)). What is skipped costs no time, forward or backward.
@@ -264,7 +265,8 @@ class MySequence(nn.Sequential):
 
 def make_model(prob_survival):
     torch.manual_seed(0)
-    return LanguageModel(256, d, n, MySequence([layer() for _ in range(depth)], prob_survival))
+    layers = MySequence([layer() for _ in range(depth)], prob_survival)
+    return LanguageModel(256, d, n, layers)
 
 
 model = make_model(0.5)
@@ -279,10 +281,10 @@ print("five passes in eval:    ", "several values" if len(in_eval) > 1 else "one
 assert len(in_training) > 1 == len(in_eval)
 
 # %% [markdown]
-# And the scaling of 9.1? Should what a layer adds be divided by $p$? One may; Huang et al. multiply by $p$ in `eval()` instead. We do neither: more layers add to the
-# stream in `eval()` than in training, and the last norm of the model brings the sum back to size. 9.6 shows that it works.
+# And the scaling of 9.1? Should what a layer adds be divided by $p$? One may; Huang et al. multiply by $p$ in `eval()` instead. We do neither. So more layers add to the
+# stream in `eval()` than in training; the last norm of the model brings the sum back to size. The model of 9.6 learns that way.
 #
-# Does it save time? The embedding, the logits and the optimizer's work on them stay. **Predict** the share of a step's time that $p = 0.5$ saves. Some training steps of both, in
+# Does it save time? About half of the layers are skipped, embedding and logits never. **Predict** the share of a step's time that $p = 0.5$ saves. Some training steps of both, in
 # turns:
 
 
@@ -308,7 +310,7 @@ print(f"of the time for a step saved: {100 * saved:.0f} %")
 print(f"median step with all layers: {1000 * median(times[1.0]):.0f} ms")
 
 # %% [markdown]
-# About half, since about half of the layers run. The figure wobbles, with the machine and with the draws.
+# About half: here the layers are nearly all of the work. The figure wobbles, with the machine and with the draws.
 #
 # ## 9.6 Train shallow, run deep
 #
@@ -332,34 +334,36 @@ for p in (1.0, 0.8):
 def bits_without(model, k):
     layers = list(model.blocks)
     short = LanguageModel(256, d, n, nn.Sequential(*layers[:k], *layers[k + 1 :]))
-    for part in ("embed", "norm", "to_logits"):  # the same trained parts around fewer layers
+    for part in ("embed", "norm", "to_logits"):  # the same parts around fewer layers
         setattr(short, part, getattr(model, part))
     return evaluate(short, valid_text[:8192], n)
 
 
-without = {p: [bits_without(model, k) for k in range(depth)] for p, model in trained.items()}
-for p, row in without.items():
-    print(f"p = {p}, without layer 1, 2, …:", *(f"{bits:.2f}" for bits in row))
+without = {}
+for p, model in trained.items():
+    without[p] = [bits_without(model, k) for k in range(depth)]
+    print(f"p = {p}, without layer 1, 2, …:", *(f"{bits:.2f}" for bits in without[p]))
 lost = {p: [bits - results[p].valid_bits for bits in without[p]] for p in trained}
 viz.curves(
     {f"trained with p = {p}": (range(1, depth + 1), lost[p]) for p in trained},
     xlabel="layer that is taken out",
     ylabel="bits per byte lost",
-    alt="What is lost when one of six layers is taken out. Trained with all layers, taking out the "
-    "first costs more than one bit, the second nearly half of one, the others little. Trained with layer "
-    "dropout, the first costs a few tenths and the others almost nothing.",
+    alt="What is lost when one of six layers is taken out. Trained with all layers, taking "
+    "out the first costs more than one bit, the second nearly half of one, the others little. "
+    "Trained with layer dropout, the first costs a few tenths, the others almost nothing.",
 )
 
 # %%
 assert results[1.0].valid_bits < results[0.8].valid_bits
 assert max(lost[1.0]) > max(lost[0.8]) + 0.4
-print("better with all layers:      p = 1.0")
-print("better without its dearest:  p =", min(without, key=lambda p: max(without[p])))
+print("better with all layers: p = 1.0")
+better = min(without, key=lambda p: max(without[p]))
+print("better without the layer it misses most: p =", better)
 assert max(without[1.0]) > count_bits(train_text, valid_text, 1)
-print("p = 1.0 without its dearest: worse than counting with one byte of context")
+print("p = 1.0 without that layer: worse than counting with one byte of context")
 
 # %% [markdown]
-# Both at once: after the same number of steps the model with layer dropout is the worse one, and none of its layers is dear. The other depends on its first: without it you are
+# Two answers. After the same number of steps the model with layer dropout is the worse one; and it misses none of its layers much. The other depends on its first: without it you are
 # better off with counting, as in lesson 00. (Its last layers it misses so little that it stays ahead even without one of them.) Layer dropout does not make every cut
 # cheaper. It makes *any* cut bearable.
 #
@@ -373,7 +377,7 @@ print("p = 1.0 without its dearest: worse than counting with one byte of context
 # `g-mlp-gpt` (lesson 11 reads all of it, with thanks to its authors). Its model has an argument `prob_survival`. What would a test have to show? **Write down yours first.**
 #
 # <details><summary>One test</summary>The same input, five passes in training mode, `prob_survival=0.3`: if layers are drawn, not all five outputs are equal. With six layers, the chance
-# that all five draws agree by accident is about one in a hundred thousand.</details>
+# that all five draws agree by accident is tiny.</details>
 
 
 # %%
@@ -392,16 +396,17 @@ print("our model, p = 1:  ", draws_layers(make_model(1.0), tokens))
 try:
     from g_mlp_gpt import gMLPGPT as Original
 except ImportError:
-    print("g-mlp-gpt is not installed here (pip install g-mlp-gpt==0.0.15): the test is skipped")
+    print("g-mlp-gpt is not installed here (pip install g-mlp-gpt==0.0.15): skipped")
 else:
     torch.manual_seed(0)
-    original = Original(num_tokens=256, dim=d, depth=depth, seq_len=n, heads=1, prob_survival=0.3)
+    sizes = {"num_tokens": 256, "dim": d, "depth": depth, "seq_len": n, "heads": 1}
+    original = Original(**sizes, prob_survival=0.3)
     draws = draws_layers(original, tokens)
     print("the research package, p = 0.3:", draws)
     assert not draws
 
 # %% [markdown]
-# One value, five times: the number is handed to the list of layers at every call, but the list reads the one that it was given when it was made, and that is always 0. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
+# One value, five times. At every call the model hands its list of layers the chance to drop, and the list passes over it. What the list reads is a number of its own, set when it was made; nobody set it, so it is 0. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
 # written to find something out, and its authors were looking elsewhere. (With `reversible=True` the package does draw layers; lessons 10 and 11 come to that.)
 #
 # **The rule to keep:** for each argument of a model that you write, one test that fails if the argument is ignored.
@@ -470,7 +475,7 @@ print("equal to yours, in training and in eval")
 # **3. No layer survived the draw. Why not simply keep the first one?**
 #
 # <details><summary>Because then more layers would take part on average.</summary>No: the number is the same, whichever layer is kept.</details>
-# <details><summary>Because the first layer is the one that is missed least.</summary>No: in the chapter's model it was the dearest; but that is not the point of the rule.</details>
+# <details><summary>Because the first layer is the one that is missed least.</summary>No: in the chapter's model it is missed most; but that is not the point of the rule.</details>
 # <details><summary>Because a pass with the first layer alone trains nothing.</summary>No: it trains that layer, and the embedding and the logits with it.</details>
 # <details><summary>Because it would take part more often than the others, and be trained more.</summary>Right: the layer whose draw came closest is another one each time, so all have the same share.</details>
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises 09: layer dropout
 #
-# You practise dropping numbers and layers, in training only, and counting what is left. About 55 minutes, after chapter 09.
+# You practise dropping numbers and layers, in training only, and counting what is left. About 55 minutes, after lesson 09.
 # `hint(drop_numbers)`, `hint(surviving_layers)`, `hint(skip_layers)`, `hint(expected_layers)` and `hint(chance_of_a_layer)` give hints, one at a
 # time.
 
@@ -22,7 +22,7 @@ Layer = Callable[[Tensor], Tensor]
 # ●○○ · 10 minutes · rebuild
 #
 # Write dropout, with the chance handed in from outside: `draws` holds a number between 0 and 1 for every number of `x`. In training a number
-# survives if its draw is below `p`; the others become 0. So here `p` is the chance to **survive**, as everywhere in this lesson from 9.3 on. Scale the
+# survives if its draw is below `p`; the others become 0. So here `p` is the chance to **survive**, as in the lesson; PyTorch's `Dropout` is given the chance to be dropped. Scale the
 # survivors such that the mean stays, on average, as it was. When the model is not training, `x` passes as it is.
 #
 # Shapes: `x (b, n, d)`, `draws (b, n, d)`; the answer is `(b, n, d)`.
@@ -93,7 +93,8 @@ def found_skip_layers(
 x = torch.tensor([[[3.0, 1.0]]])  # (b, n, d)
 branches, alive = [torch.ones_like] * 3, [True, False, True]
 for training in (True, False):
-    print("training:", training, found_skip_layers(x, branches, alive, training).flatten().tolist())
+    out = found_skip_layers(x, branches, alive, training)
+    print("training:", training, out.flatten().tolist())
 
 # %% [markdown]
 # There are two faults in it. Find both, and write the stack as it should be. Nothing is scaled, neither in training nor in eval.
@@ -105,7 +106,7 @@ for training in (True, False):
 def skip_layers(
     x: Tensor, branches: Sequence[Layer], alive: Sequence[bool], training: bool
 ) -> Tensor:
-    """A stack of residual layers that skips some in training, mended: (b, n, d) -> (b, n, d)."""
+    """Residual layers, some skipped in training, mended: (b, n, d) -> (b, n, d)."""
     ### BEGIN SOLUTION
     for f, kept in zip(branches, alive, strict=True):
         if kept or not training:
@@ -122,8 +123,8 @@ check(skip_layers)
 #
 # ●●○ · 10 minutes · extend
 #
-# The chapter has one `p` for all layers. Huang et al. gave each its own: the first layer nearly always takes part, the last one about every second time. Each layer is drawn by itself. With the rule of this lesson, that
-# one takes part where none survived: how many take part on average?
+# The chapter has one `p` for all layers. Huang et al. gave each its own: the first layer nearly always takes part, the last one about every second time. Each layer is drawn by itself. By the rule of this lesson, one
+# layer takes part where none survived. How many take part on average?
 #
 # With the chances 0.5 and 0.5 it is the chapter's formula: 1.25. With 0 and 1 it is 1.
 #
@@ -132,7 +133,7 @@ check(skip_layers)
 
 # %%
 def expected_layers(chances: Sequence[float]) -> float:
-    """How many layers take part on average; layer k survives with chances[k], and one always."""
+    """How many layers take part on average; chances[k] is that of layer k; never none."""
     ### BEGIN SOLUTION
     none = math.prod(1 - p for p in chances)
     return sum(chances) + none
@@ -153,7 +154,7 @@ check(expected_layers)
 
 # %%
 def chance_of_a_layer() -> float:
-    """The probability that the first of two layers takes part, for p = 0.5 and never none."""
+    """The probability that the first of two layers takes part; p = 0.5, never none."""
     ### BEGIN SOLUTION
     return 0.5 + 0.25 / 2
     ### END SOLUTION

@@ -25,9 +25,9 @@ def test_survivors_are_those_that_are_drawn(layers, chances, draws):
         for draw in range(draws):
             assert alive[k, draw].nonzero().flatten().tolist() == dropout_layers(range(layers), p)
         counts = alive[k].sum(-1)
-        shares = figure.arrays["share"]
+        passes = figure.arrays["passes"]
         for count in range(layers + 1):
-            shown = shares.value(int(shares.codes[k, count]))
-            assert shown == pytest.approx((counts == count).double().mean().item(), abs=3e-3)
+            shown = passes.value(int(passes.codes[k, count]))
+            assert shown == pytest.approx((counts == count).sum().item(), abs=0.05)
         expected = p * layers + (1 - p) ** layers
         assert float(figure.text("expected", {"p": k})) == pytest.approx(expected, abs=6e-3)

@@ -38,8 +38,8 @@ def axial_folding(n: int = 24, folds: Sequence[int] = (1, 2, 3, 4, 6)) -> Figure
     e = folds[start]
     return Figure(
         title="Folding: far positions become neighbours",
-        alt=f"{n} positions coloured by their index modulo {e}: those of one colour are mixed with "
-        f"each other, and a convolution of width {e} then joins the colours.",
+        alt=f"{n} positions coloured by their residue, i % {e}: those of one colour are one hand "
+        f"and are mixed with each other; a convolution of width {e} then joins the hands.",
         variables=[
             Variable("fold", len(folds), "fold e", start, labels=[str(e) for e in folds]),
             Variable("stage", 2, "stage", 0, labels=STAGES),
@@ -56,12 +56,12 @@ def axial_folding(n: int = 24, folds: Sequence[int] = (1, 2, 3, 4, 6)) -> Figure
         panels=[
             Panel(
                 "strip",
-                "one colour, one sequence: index modulo e",
+                "one colour, one hand: the residue i % e",
                 x="source",
                 pick="position",
                 array="residue",
                 text="place",
-                alt="positions, coloured by their index modulo e",
+                alt="positions, coloured by their residue i % e",
             ),
             *reading("reads", "reads"),
         ],

@@ -27,7 +27,7 @@ def survivors(
             for draw in range(draws):
                 alive[k, draw, dropout_layers(range(layers), p)] = True
     many = alive.sum(-1)  # (chance, draw)
-    share = torch.stack([(many == count).double().mean(-1) for count in range(layers + 1)], dim=-1)
+    passes = torch.stack([(many == count).sum(-1) for count in range(layers + 1)], dim=-1)
     chance = torch.tensor(chances, dtype=torch.float64)
     expected = chance * layers + (1 - chance) ** layers
     start = (len(chances) - 1) // 2
@@ -42,11 +42,18 @@ def survivors(
         ],
         arrays={
             "alive": Array(alive, ("p", "draw", "layer"), "boolean"),
-            "share": Array(share, ("p", "count"), low=0, high=1),
+            "passes": Array(passes, ("p", "count"), low=0, high=draws),
         },
         texts={
-            "counts": Texts([f"{count} layers" for count in range(layers + 1)], ("count",)),
-            "many": Texts.of(many, ("p", "draw")),
+            "counts": Texts([named(count) for count in range(layers + 1)], ("count",)),
+            "many": Texts(
+                [
+                    f"{named(count)} {'takes' if count == 1 else 'take'}"
+                    for count in many.flatten().tolist()
+                ],
+                ("p", "draw"),
+                tuple(many.shape),
+            ),
             "mean": Texts.of(many.double().mean(-1), ("p",), "{:.1f}"),
             "expected": Texts.of(expected, ("p",), "{:.2f}"),
         },
@@ -64,12 +71,16 @@ def survivors(
             ),
             Panel(
                 "bars",
-                "how many: share of the passes",
+                f"how many take part, in {draws} passes",
                 x="count",
-                array="share",
+                array="passes",
                 text="counts",
                 alt="how often so many layers take part",
             ),
         ],
-        note="p = {p}: in pass {draw} {many} take part; {mean} on average, {expected} expected.",
+        note="p = {p}, pass {draw}: {many} part; on average {mean} (by the formula {expected}).",
     )
+
+
+def named(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"

@@ -10,12 +10,18 @@ from gmlp.viz.reach import check_positions, places, reading
 
 
 @torch.no_grad()
-def local_windows(n: int = 32, windows: Sequence[int] = (2, 4, 8, 16)) -> Figure:
+def local_windows(
+    n: int = 32, windows: Sequence[int] = (2, 4, 8, 16), *, first: int | None = None
+) -> Figure:
     """What each position can read with local windows, and how uneven that is.
 
     Args:
         n: positions, at most 128.
         windows: the windows to choose from.
+        first: the one that is shown before a touch; by default one in the middle.
+
+    Raises:
+        ValueError: too many positions, or a ``first`` that is not among the windows.
     """
     check_positions("local_windows", n)
     read = []
@@ -25,7 +31,9 @@ def local_windows(n: int = 32, windows: Sequence[int] = (2, 4, 8, 16)) -> Figure
         read.append(unit.mixing_matrix(n)[0] != 0)
     reads = torch.stack(read)  # (windows, position, source)
     counts = reads.sum(-1)
-    start = len(windows) // 2
+    if first is not None and first not in windows:
+        raise ValueError(f"first must be one of the windows {tuple(windows)}; got {first}")
+    start = len(windows) // 2 if first is None else list(windows).index(first)
     behind = counts[start][windows[start] :]  # the first window
     if not len(behind):
         behind = counts[start]
