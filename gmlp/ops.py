@@ -1,7 +1,6 @@
 """What the modules share: fast forms of what a lesson writes as one line, and the memory of a model
 that writes."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,7 +84,7 @@ def mix_rows(v: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
     h, m, t = rows.shape
     rows = rows.tril(t - m) if m > 1 else rows
     if b == 1:  # one product; a single row of a single head is shared out to the threads
-        p = math.gcd(torch.get_num_threads(), d) if m == h == 1 else h
+        p = shares(d) if m == h == 1 else h
         parts = v[0].unflatten(-1, (p, -1)).transpose(0, 1)  # (p, t, d / p)
         mixed = torch.baddbmm(bias.expand(p, m)[..., None], rows.expand(p, m, t), parts)
         return mixed.transpose(0, 1).reshape(1, m, d)
@@ -94,6 +93,12 @@ def mix_rows(v: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
         for k, part in enumerate(v.chunk(h, dim=-1))
     ]
     return torch.cat(by_head, dim=-1)
+
+
+def shares(size: int) -> int:
+    """Into how many equal parts to cut ``size``, so that each thread has one; 1 if it cannot."""
+    threads = torch.get_num_threads()
+    return threads if size % threads == 0 else 1
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -344,7 +349,7 @@ class Cache:
         """
         if linear not in self._parts:
             d_out, d_in = linear.weight.shape
-            parts = linear.weight.detach().view(math.gcd(torch.get_num_threads(), d_out), -1, d_in)
+            parts = linear.weight.detach().view(shares(d_out), -1, d_in)
             self._parts[linear] = parts.mT.contiguous() if d_out > d_in else parts.mT
         return self._parts[linear]
 
