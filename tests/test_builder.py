@@ -166,7 +166,7 @@ def test_the_first_code_cell_installs_only_on_colab_and_only_once(
         monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
     cell = build.make(course, "07_windows")["chapters/07_windows.ipynb"].cells[1]
     exec(TransformerManager().transform_cell(cell.source), {"get_ipython": lambda: shell})
-    package = '"gmlp-course[course] @ git+https://github.com/someone/some-course"'
+    package = '"gmlp-course[colab] @ git+https://github.com/someone/some-course"'
     assert run == ([("pip", f"install -q {package}")] if on_colab and not installed else [])
 
 

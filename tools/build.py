@@ -46,7 +46,7 @@ import importlib.util
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("gmlp") is None:
-    %pip install -q "gmlp-course[course] @ git+{repository}"
+    %pip install -q "gmlp-course[colab] @ git+{repository}"
 """
 CELL_SECONDS = 120
 WIDGET = "application/vnd.jupyter.widget-view+json"  # blank wherever its kernel is not
