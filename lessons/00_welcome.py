@@ -68,7 +68,7 @@ assert sum(p.numel() for p in model.parameters()) < 500_000
 
 # %% [markdown]
 # Fewer than half a million numbers: a small photograph has more. In lesson 04 you will train one of about the same size
-# yourself, in less than a minute. (This one was trained for about seven minutes.)
+# yourself, in about a minute. (This one was trained for about seven minutes.)
 #
 # ## 0.2 The map
 #
@@ -226,7 +226,7 @@ assert train_bits[6] < 1
 # %% [markdown]
 # Two curves, two stories. On the text that it has counted itself, more context is always better: it knows the pages by heart. On *new* text it
 # gets better up to three or four bytes, then worse. Many strings of seven bytes (six of context and the next one) have never occurred before, and the
-# counter is too sure of the few continuations that it has seen. (At 1 byte the orange curve is the higher one: its piece of text is a little harder.)
+# counter is too sure of the few continuations that it has seen. (At 1 byte the orange curve is the higher one: the two are measured on different pieces of text, and with so little context there is hardly anything to know by heart.)
 #
 # This is the whole problem of learning in one picture: to do well on what one has *not* seen. For a counter `the list` and `the dict` are
 # two strings that have nothing to do with each other. A model may learn that they are alike.
@@ -278,8 +278,8 @@ viz.bars(
 assert tiny_bits < valid_bits[best] - 0.1
 
 # %% [markdown]
-# The small gMLP beats every counter that we tried. This ladder comes back in lesson 04, where your own model gets a rung. (The small model was trained with one version of Python. If yours
-# is another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
+# The small gMLP beats every counter that we tried. Like them, it has learned from the training part only. This ladder comes back in lesson 04, where your own model gets a rung. (It was trained with one version of Python. With
+# another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
 #
 # ## Do you remember?
 #

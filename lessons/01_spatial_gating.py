@@ -152,8 +152,8 @@ print(weight @ v)
 assert torch.equal(weight @ v, out)
 
 # %% [markdown]
-# In the per-token network `nn.Linear` multiplied from the right, over channels. We multiply from
-# the left, over positions. That is the first of the paper's two ideas.
+# `nn.Linear` is a matrix product, too: `x @ A` and a bias. Its matrix stands on the right and mixes the channels of each position.
+# In `W @ v` the matrix stands on the left and mixes positions. That is the first of the paper's two ideas.
 #
 # **Predict.** Which 3 × 3 matrix reverses three positions? Which one shifts them by one place to
 # the right, with the last one wrapping to the front?
@@ -401,10 +401,10 @@ print("one matrix, four seeds:", [round(accuracy, 2) for accuracy in one_head])
 # %% [markdown]
 # It never gets there. The reason stands in the formula: all channels share *one* recipe $W$. Position 3 may collect from its mirror image and from its
 # left neighbour, but both arrive in the same channels. Call the vector of the mirrored letter $p$, that of the left neighbour $q$. In $p + q$ both letters are there, but
-# not which is which. In $2p + q$ one of them is louder, and the last layer, a linear one, gives it the better score in both sets.
+# not which is which. In $2p + q$ one of them is louder. Both sets of scores read this same sum, so whatever weights a set has for a letter, they count double where it is the mirrored one, and the louder letter wins in both.
 #
 # (Some seeds find $p - q$: one set of scores looks for the letter that comes in with plus, the other for the one with minus. But where the two letters are equal, one time in ten,
-# nothing is left, and at positions 0 and 6 the mirror image *is* the left neighbour. So it gets $\frac{10}{12} \cdot \frac{9}{10} = 0.75$, and hardly more.)
+# nothing is left, and at positions 0 and 6 the mirror image *is* the left neighbour: one letter cannot come in with plus and with minus at once, so one of the sets misses it. So it gets $\frac{10}{12} \cdot \frac{9}{10} = 0.75$, and hardly more.)
 #
 # The remedy: cut the channels of $v$ into $h$ groups, the **heads**, and give each its own matrix and bias. First with a loop, so that there is no doubt what we mean:
 

@@ -214,7 +214,7 @@ viz.matrices(
 )
 
 # %% [markdown]
-# Most of the 496 leaks are too weak to be seen here; those on the line just above the diagonal are not. (The diagonal itself is no leak: every position also has its own
+# Most of the 496 leaks are too weak to be seen here; of those on the line just above the diagonal most can be seen. (The diagonal itself is no leak: every position also has its own
 # byte, through $u$.) $W$ says it plainly: listen to your right neighbour, and to hardly anybody else.
 #
 # ## 2.4 Three wrong masks
@@ -291,7 +291,7 @@ print("share of logits that are numbers:", logits.isfinite().float().mean().item
 assert not logits.isfinite().any(dim=-1)[:, :-1].any()
 
 # %% [markdown]
-# $-\infty$ times a positive and $-\infty$ times a negative number add up to NaN. Only the last row has no future, so only one position in 32 survives. This
+# $-\infty$ times a positive and $-\infty$ times a negative number add up to NaN, in the sum over positions or, at the latest, in that over channels. Only the last row has no future, so only one position in 32 survives. This
 # mistake at least is loud.
 #
 # ## 2.5 The mask in the right place
@@ -538,5 +538,5 @@ print("equal to yours on", tuple(windows.shape))
 #
 # **Practise:** the [exercises](../exercises/02_causal_masking.ipynb) of this lesson: five, in about 70 minutes.
 #
-# **Next:** one unit is a shallow reader. Stack sixteen of them, and nothing is learned at all. Why, and what two small
+# **Next:** one unit is a shallow reader. Stack sixteen of them, and they learn no more than how common each byte is. Why, and what two small
 # additions mend it, is the subject of [lesson 03](03_residual_blocks.ipynb).

@@ -106,7 +106,7 @@ for depth, name in ((0, "no block"), (16, "sixteen blocks")):
 # the scores still see the current byte.)
 #
 # For comparison, the bits of somebody who knows how common each byte is and no more (lesson 00, zero bytes
-# of context; on the validation part, where ours are counted while training, on windows that are new at each step).
+# of context). That number is taken on the validation part; ours are taken while training, on windows that are new at each step.
 
 # %% tags=["nbval-ignore-output"]
 counted, short = count_bits(train_text, valid_text, 0), {}
@@ -166,7 +166,7 @@ assert powers[0] > 7 and powers[1] > 9
 # factors make nothing. (Forward, the curve stops falling where the rounding of 32-bit numbers begins.) The last layers get gradients but see no differences; the first ones see the differences but get no gradient. The
 # second half of this has a name: the **vanishing gradient**.
 #
-# Could the last `LayerNorm` not bring the differences back? No: it scales the whole vector, and nearly all of that is the same in every window: the biases.
+# Could the last `LayerNorm` not bring the differences back? No: it scales the whole vector, and nearly all of that is the same in every window, as it comes from the biases of the linear layers.
 #
 # ## 3.3 The residual: let it through
 #
@@ -226,6 +226,7 @@ viz.gradient_by_depth(heard)
 # %% [markdown]
 # <details><summary>The answer</summary>From five on. From the fifth layer to the first it is four steps; each passes on about a sixth, and a sixth of a sixth of a sixth of
 # a sixth is less than a thousandth.</details>
+# <br>
 #
 # **Predict:** sixteen residual blocks, once with the learning rate 0.003 and once with 0.01. Do both learn?
 
@@ -246,7 +247,7 @@ assert short[0] < table["residual", 3e-3] < table["plain", 3e-3] - 0.3
 assert table["residual", 3e-3] < table["residual", 1e-2] - 0.3
 
 # %% [markdown]
-# Half a success. At the small learning rate it learns something, where the plain stack learns nothing. At the large one it is lost again. And no block at all was still better: forty
+# Half a success. At the small learning rate it learns something, where the plain stack learns no more than how common each byte is. At the large one most of that is lost again. And no block at all was still better: forty
 # steps are few for sixteen layers. First they must learn at all; whether depth pays, we ask below.
 #
 # ## 3.4 The norm, and where it stands
@@ -304,8 +305,8 @@ assert large["pre-norm"] < min(large[k] for k in large if k != "pre-norm") - 0.3
 print("best at the large rate:", min(large, key=large.get))
 
 # %% [markdown]
-# At the small rate all three residual stacks are about equal. At the large one only pre-norm learns. There $x$ is never rescaled on its way, as it is in
-# post-norm, and every layer sees numbers of standard size, as it does not without a norm. So this is what the norm buys: training bears larger steps. Listen to all three, after their training at the large rate:
+# At the small rate all three residual stacks are about equal. At the large one only pre-norm keeps what it had. It has two things at once: $x$ is never rescaled on its way (in
+# post-norm it is), and every layer sees numbers of standard size (without a norm it does not). So this is what a norm on the branch buys: training bears larger steps. Listen to all three, after their training at the large rate:
 
 # %%
 heard = {name: listen(trained[name]) for name in ("residual", "post-norm", "pre-norm")}
@@ -491,7 +492,7 @@ assert moved == list(range(20, n))
 # - ✓ build the gMLP block: widen, talk, narrow;
 # - ✓ show a plain stack losing its message in both directions, a constant factor for each layer;
 # - ✓ mend it: $x + f(x)$ has a derivative with a 1 in it; but in training the sum explodes;
-# - ✓ place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys: training bears larger steps;
+# - ✓ place the norm on the branch, $x + f(\mathrm{LayerNorm}(x))$, and show what it buys there: training bears larger steps;
 # - ✓ explain GEGLU: it multiplies where others must approximate.
 #
 # **Practise:** the [exercises](../exercises/03_residual_blocks.ipynb) of this lesson: five, in about 60 minutes.

@@ -42,7 +42,7 @@ v, n, d = 256, 64, 128  # bytes in the vocabulary, positions, channels
 # %% [markdown]
 # ## 4.1 The model, whole
 #
-# Four layers as in lesson 03 (few, because they have to be trained in less than a minute), between an **embedding**, which gives each byte a vector, and a layer of **logits**,
+# Four layers as in lesson 03 (few, because they have to be trained in about a minute), between an **embedding**, which gives each byte a vector, and a layer of **logits**,
 # which gives each possible next byte a score. A last norm, because the sum has grown on its way. (`v` is from here on the size of the vocabulary, not the half of the unit.)
 
 
@@ -370,7 +370,7 @@ viz.curves(
 # ## 4.8 Checkpoints: nothing lost
 #
 # A run of a minute may be lost; a run of a night must not. A **checkpoint** holds all that the run needs to go on: the weights,
-# the optimizer's memory, how far it was. By hand:
+# the optimizer's memory, how far it was. By hand, with a new model, as if it had taken ten steps:
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -505,7 +505,7 @@ viz.curves(
 )
 
 # %% [markdown]
-# (CPU seconds count the work of all cores together, validation included.) And the whole ladder:
+# (CPU seconds count the work of all cores together, validation included; the bar shows the time on the clock.) And the whole ladder:
 
 # %%
 rungs = {"blind guessing": 8.0, **ladder}
@@ -521,7 +521,7 @@ viz.bars(
 
 # %% [markdown]
 # Your gMLP has passed counting with two bytes, but not yet the best counter. The small one of lesson 00 has: it is of the same kind and size, but it was
-# trained for minutes, not for seconds.
+# trained for about seven minutes, and reads up to 128 bytes, not 64.
 #
 # All the rates that were tried, in bits per byte, one run each, copied from a run of `benchmarks/learning_rates.py`:
 
@@ -559,7 +559,7 @@ viz.training_weights(
 # through $u$.) Half-way through the run most of it is there.
 #
 # In the picture every row looks like the one above it, one step to the right. **Is that so?** Draw the rows over the distance that they look back, and they
-# should lie on one another. Touch some rows. And a number for each layer: how much of the first 16 distances the mean of all rows tells, from 0, nothing, to 1, all rows are equal.
+# should lie on one another. Touch some rows. And a number for each layer, over the first 16 distances: how well does the mean of all rows stand for the single rows? At 1 all rows are equal; at 0 their mean is zero and tells nothing about any of them.
 
 
 # %% tags=["nbval-ignore-output"]

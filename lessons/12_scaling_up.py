@@ -554,7 +554,7 @@ assert alone > 1.5
 
 # %% [markdown]
 # The gating and the single token lie by the slope: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (Why so many tokens for $u v$? The tensors of 256 could stay
-# in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out.)
+# in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out. And measurements scatter: a point may come out a little above the roof.)
 #
 # And the last line is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
 #

@@ -227,7 +227,7 @@ class Mask(widgets.VBox):  # type: ignore[misc]
             leaks = int(mask.triu(1).sum())
             self.said.value = f"{history[-1].valid_bits:.2f} bits per byte. " + (
                 f"{leaks} of its buttons look{'s' * (leaks == 1)} ahead: "
-                "a score that no writing model can have."
+                "this model may not be used to write."
                 if leaks
                 else "Nothing looks ahead: this model may be used to write."
             )
