@@ -405,8 +405,8 @@ for n in (32, 128, 512, 2048):
 # At $n = 512$ it is 366 times fewer. One row over $n$ positions costs $2dn$, the linear layers cost $6d^2$, so up to $n = 3d$ most of the work of a step does not even depend on how
 # long the text is.
 #
-# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that listened, for the byte that the slider stands on. **Move the slider to the middle, then one step on: how many
-# cells wake up, from grey to colour? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is only part of a letter.)
+# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ from which the byte at the slider was drawn, the row of the byte before it. **Move the slider to the middle, then one step on: how many
+# cells stop being grey? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is only part of a letter.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -420,7 +420,7 @@ assert strongest(0) == {1} and len(strongest(3)) > 3
 viz.generation(model, "The value of ", 32, temperature=0.7)
 
 # %% [markdown]
-# <details><summary>The answer</summary>One cell: a new byte is heard through the next row, which is one longer. In layer 1 the pattern walks along with the text, the strongest cell always one before the last: the rows agree, as they did in lesson 04. In
+# <details><summary>The answer</summary>One: a new byte is heard through the next row, which is one longer. (The new cell may be nearly white: a small weight.) In layer 1 the pattern walks along with the text, the strongest cell always the last but one of those that are not grey: the rows agree, as they did in lesson 04. In
 # layer 4 the strongest cell jumps about: each row is a new one.</details>
 #
 # ## 5.7 One row
@@ -436,7 +436,8 @@ def unit_step(unit, x, cache):  # x: (b, 1, 2c), the new position
     seen = torch.cat([cache[unit], new], dim=1) if unit in cache else new
     cache[unit] = seen  # (b, t, c)
     t = seen.shape[1]
-    gate = unit.weight[0, t - 1, :t] @ seen + unit.bias[0, t - 1]  # (t,) @ (b, t, c) -> (b, c)
+    # the only head, its row t - 1: (t,) @ (b, t, c) -> (b, c)
+    gate = unit.weight[0, t - 1, :t] @ seen + unit.bias[0, t - 1]
     return gate[:, None] * u
 
 
@@ -636,12 +637,12 @@ viz.curves(
     xlabel="length of the text",
     ylabel="milliseconds for one byte",
     alt="Milliseconds for one byte over the length of the text. Reading everything again rises "
-    "steadily; the new position alone stays far below and rises slowly",
+    "steadily; the new position alone stays far below",
 )
 
 # %% [markdown]
-# Much faster, and by much less than the count says. Why? To multiply a weight, a processor must first fetch it from memory. A pass over 512 positions fetches each weight once and uses it 512 times. A step
-# uses it once, so it spends its time on fetching, and on Python. The lower curve rises slowly: what a byte costs depends little on how much was written before.
+# Much faster, and by much less than the count says. A likely reason: to multiply a weight, a processor must first fetch it from memory. A pass over 512 positions fetches each weight once and uses it 512 times. A step
+# uses it once, so it spends its time on fetching, and on Python. The lower curve looks flat beside the other: what a byte costs depends little on how much was written before.
 #
 # What does it cost in memory? $2d$ numbers for each position and layer; the last line above the picture counts them.
 #
@@ -674,7 +675,7 @@ assert (slid - honest).abs().max() > 0.1
 # out differently. Of the whole cache only the first layer still holds: there $v$ is made from the byte alone, before any row of $W$.
 #
 # So something has to be read again. How much, and how often? `generate` has a number for it, `keep`: when the context is full, start afresh with the last `keep` bytes, and
-# go on with a cache from there. We count what the model reads.
+# go on with a cache from there. It reads through `model.step(tokens, cache)`, the library's version of your `model_step`. We put a counter in front of that.
 
 
 # %%
@@ -695,22 +696,22 @@ for keep in (128, 127, 96, 64, 32):
     print(f"keep {keep:3}: {bytes_read(keep):5.1f} bytes read for each that is written")
 
 # %% [markdown]
-# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. To keep one byte less, 127, halves the bill. With half of the context, the default, each byte is read about twice.
+# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. Keep one byte less, 127, and one place is free: 128 bytes are read for two that are written, which halves the bill. With half of the context, the default, each byte is read about twice.
 #
-# And what does it lose? After each new start it sees only 64 bytes. **Predict:** does a byte cost more bits when only 16 bytes before it have been seen, instead of a hundred?
+# And what does it lose? After each new start it sees only 64 bytes, and up to 128 before the next. **Predict:** does a byte cost fewer bits when 128 bytes have been seen, or are 64 enough? Are 16?
 
 # %% tags=["nbval-ignore-output"]
 windows, answers = sample_batch(valid_text, 512, 128, seed=1)
 with torch.no_grad():
     bits = F.cross_entropy(model(windows).transpose(1, 2), answers, reduction="none") / math.log(2)
-for first, last in ((1, 1), (2, 4), (5, 16), (17, 64), (65, 128)):
+for first, last in ((1, 1), (2, 4), (5, 16), (17, 64), (65, 96), (97, 128)):
     print(f"{first:3} to {last:3} bytes seen: {bits[:, first - 1 : last].mean():.2f} bits per byte")
 
 assert bits[:, 0].mean() > bits[:, 4:16].mean() + 0.5
 assert abs(bits[:, 16:64].mean() - bits[:, 64:].mean()) < 0.3
 
 # %% [markdown]
-# The first few bytes are worth a lot. What stands more than 16 back is worth nothing that this sample could show (the last three lines differ by chance): this small model makes little use of it. So it loses hardly anything by forgetting half. (A model that does use it, loses; then raise `keep`.)
+# The first few bytes are worth a lot. What stands more than 16 back is worth little: the last lines lie close together, and not always in favour of the longer context. (How much of that is chance, one sample does not tell.) So this small model loses little by forgetting half. (A model that does use it, loses; then raise `keep`.)
 #
 # ## 5.11 In batches, with an end, byte by byte
 #

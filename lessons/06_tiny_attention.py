@@ -352,7 +352,7 @@ class MyAttention(nn.Module):
 #
 # $$out = \big(W v + b + \mathrm{attention}(x)\big) \odot u$$
 #
-# So a gate is now told two things: what stands at certain places, and what stands where the content fits. Liu et al. call such a model **aMLP**, and the head a **tiny**
+# ($x$ is what enters the block, with $d$ channels; $u$ and $v$ are made of it after the widening, and the head reads it before.) So a gate is now told two things: what stands at certain places, and what stands where the content fits. Liu et al. call such a model **aMLP**, and the head a **tiny**
 # one: there is one for each layer, and it is small.
 
 # %%
@@ -390,7 +390,7 @@ assert amlp_accuracy[0] < 0.5 and min(amlp_accuracy[-1], amlp_changes) > 0.95
 
 # %% [markdown]
 # It first stands on the very same level as the gMLP: what was said most is easy to learn. Then it leaves it within some fifty steps, and is right everywhere. Not a slow
-# climb but a jump, since one half of the trick is worth nothing without the other: 6.7 shows the halves. (When the jump comes is luck, and this seed is an early one. With another it may not come within 2,000 steps; then the asserts here and in 6.7 fail.)
+# climb but a jump. A guess why: one half of the trick is worth little without the other. 6.7 shows the halves. (When the jump comes is luck, and this seed is an early one. With another it may not come within 2,000 steps; then the asserts here and in 6.7 fail.)
 #
 # ## 6.7 Who does what?
 #
@@ -450,7 +450,7 @@ assert (looks[0] - looks[1]).abs().max() > 0.5
 # Read the line below the diagonal of $W$: strong, weak, strong, weak. Position 1 listens to 0, position 3 to 2: each *value letter* hears the key letter before it. That is a matter of place, the
 # same in every text, so $W$ can do it. After layer 1 every value letter carries its key letter with it. Then the head of layer 2 asks: who has *my* letter? That is a matter of content.
 #
-# In the figure: the last question of the text, the row of $W$ that serves it, and what attention reads. **Change the text: which strip changes?** Then go to layer 1, touch
+# In the figure: the last question of the text, the row of $W$ that serves it, and what attention reads. **Change the text: in which strip do the colours change?** Then go to layer 1, touch
 # a value letter and a key letter in turn, and look at the upper strip: **what does the one read that the other does not?** (`Attention` is the finished module of 6.10; it takes the weights of yours.)
 
 # %% tags=["nbval-ignore-output"]
@@ -459,7 +459,7 @@ finished_model.load_state_dict(amlp_model.state_dict())
 attention_rows(finished_model, tokens, names)
 
 # %% [markdown]
-# <details><summary>What to look for</summary>In layer 2 the upper strip stays as it is when the text changes, and the lower one jumps to the value letter of the key that is asked for. It
+# <details><summary>What to look for</summary>In layer 2 the colours of the upper strip stay where they are when the text changes, and those of the lower one jump to the value letter of the key that is asked for. It
 # looks at the <i>value letter</i>, not at the key letter, since the value letter carries both. If the key was told more than once, the shares are divided. In layer 1 a value letter's strongest cell is
 # the one to its left, its key letter; a key letter has no such cell.</details>
 #
@@ -584,7 +584,7 @@ assert gap < 0.2
 #
 # ## 6.10 The finished module
 #
-# `Attention` is your head. Below is its `forward`. In `attend` scores, mask, softmax and sum are one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does.
+# `Attention` is your head. Below is its `forward`. In `attend` scores, mask, softmax and sum are one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does. It says `q, k, v` for your `q, key, value`; the $k$ in its comments is still the size.
 
 # %%
 print(inspect.getsource(Attention.forward))

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 07 · Local windows: what if the text is long?
 #
-# *60 minutes. You need: [lesson 02](02_causal_masking.ipynb), the causal unit, and [lesson 03](03_residual_blocks.ipynb), the block; for section 7.8 the
-# attention head of lesson 06.*
+# *60 minutes. You need: [lesson 02](02_causal_masking.ipynb), the causal unit, and [lesson 03](03_residual_blocks.ipynb), the block, and [lesson 04](04_training.ipynb), the training; for section 7.8 the
+# attention head of lesson 06, for the end of 7.10 the cache of lesson 05.*
 #
 # When you are done you can
 #
@@ -309,7 +309,7 @@ def pairs(unit):
 pairs(look_back)
 
 # %% [markdown]
-# Window 0 stands behind window 3. `roll` is a ring: what leaves on one side comes in on the other, and so the first window reads the end of the text. Before the first
+# Before window 0 stands window 3. `roll` is a ring: what leaves on one side comes in on the other, and so the first window reads the end of the text. Before the first
 # window there must be *nothing*:
 
 
@@ -325,7 +325,7 @@ mine, accuracy = train_unit(MyLocalSGU, shift)
 assert abs(report(accuracy, known=13)) < 0.015
 
 # %% [markdown]
-# The right unit scores less than the wrong one, and exactly what the pencil said. The Jacobian shows both at once. As in lesson 02: how strongly does output $i$ react
+# The right unit scores less than the wrong one, and exactly what the pencil said. The Jacobian shows what each of our units reads. As in lesson 02: how strongly does output $i$ react
 # to input $j$? We only ask whether it does at all.
 
 
@@ -433,8 +433,8 @@ for n_long in (256, 1024, 4096, 16384):
     print(f"n {n_long:6,}: {everything:11,} against {local:9,}: {lead:2.0f} to 1")
 
 # %% [markdown]
-# The cost grows with $n \cdot w$ and no longer with $n^2$. At $n = 2w$ there is nothing to gain. Both columns count the zeros above the diagonal. The finished unit of lesson 02
-# skips most of its own, so the true lead is about half as large. And the clock, with windows of 64?
+# The cost grows with $n \cdot w$ and no longer with $n^2$. By this count there is nothing to gain at $n = 2w$. But both columns count the zeros above the diagonal. The finished unit of lesson 02
+# skips most of its own, so the true lead is about half as large, and windows pay from about $n = 4w$ on. And the clock, with windows of 64?
 
 # %% tags=["nbval-ignore-output"]
 local = {n: seconds(MyLocalSGU(64, 64), n) for n in lengths}
@@ -546,7 +546,7 @@ viz.receptive_field(LanguageModel(10, d, 32, deep), 32)
 #
 # The head of lesson 06 pays $n^2$ too: a score for each pair of positions. It can have the same windows, **local attention**. A pair is a window with the
 # one before it, $2w$ positions. `unfold(axis, size, step)` takes `size` entries, goes `step` on, takes again. So put one window of nothing in front; then `unfold(1, 2 * w, w)` takes the pairs one
-# after another. (In front, although 7.2 forbade it? A whole window moves no border.) Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
+# after another. (In front, although 7.2 forbade it? A *whole* window leaves each position in its own row of its own window.) Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
 # before the softmax.
 #
 # **Predict:** let all scores be 0. Position 0 has nobody to listen to but itself. Which share of its attention does it give to itself?

@@ -77,7 +77,7 @@ assert abs(two_layers - 0.1) < 0.02
 # ## 8.2 Dealing cards
 #
 # Take the positions themselves, 0 to 23, and deal them like cards to four players: one to each, then round again. `rearrange`, from lesson 01, says it in one
-# line. `(n e)` cuts the 24 into six rounds of four; the name that stands last, `e`, counts fastest. On the right, `e n` gives each player a row. (A name in a pattern is its own: `n` counts the rounds there.)
+# line. `(n e)` cuts the 24 into six rounds of four; from one position to the next `e` goes up by one, and after four of them `n` does. On the right, `e n` gives each player a row. (A name in a pattern is its own: `n` counts the rounds there.)
 #
 # **Predict:** to which player does position 13 go, and which card of that hand is it? (Count both from 0.)
 
@@ -327,7 +327,7 @@ viz.matrices(
 )
 
 # %% [markdown]
-# Only zeros in front are causal. With zeros behind, a position collects from the three *after* it. In the last rows there are holes, and 13 no longer reaches the last outputs: after the end there is nobody to
+# Only zeros in front are causal. With zeros behind, a position collects from the three *after* it; with zeros on both sides, from two after it. In the last rows there are holes, and 13 no longer reaches the last outputs: after the end there is nobody to
 # collect from, so there some hands go unheard.
 #
 # What would training say? Play the game that nobody can win:
@@ -469,8 +469,8 @@ for every in (1, 2, 4):
     print(f"windows of {w}, fold {every}: after 1, 2, 3 and 4 layers", *counts)
 
 # %% [markdown]
-# One layer: 8, 16, 32, which is $2w \cdot e$. Without a fold each further layer adds a window, 4 positions. With fold 4 you might expect a window of each hand, 16. The second layer adds 28 = 16 + 3 · 4:
-# in three of the four hands the kernel reaches over the edge, into one window more.
+# One layer: 8, 16, 32, which is $2w \cdot e$. Without a fold each further layer adds a window, 4 positions. With fold 4 you might expect a window of each hand, 16. The second layer adds 28 = 16 + 3 · 4.
+# The first kernel collects from the three positions before as well, so three of the four hands reach back over the edge of a window, into one window more.
 #
 # And in the fourth hand? Build it in the figure (which writes the 64 positions in several lines). **Windows of 4, fold 4, two layers: which four positions does position 63 not hear?** And **how many layers
 # with windows of 8 and no fold hear as much as one layer with windows of 4 and fold 4?**
@@ -510,7 +510,7 @@ back_to = reads(64, w, 4).float().argmax(dim=1)  # the first position that each 
 assert (torch.arange(64) - back_to).max() == 2 * w * 4 - 1
 
 # %% [markdown]
-# The mixing costs the same: eight hands, each an eighth as long, make $n$ positions of $2w$ products as before. The kernels add $n \cdot e$ in each channel, a few in a hundred. Windows of
+# The mixing costs the same: eight hands, each an eighth as long, are $n$ positions together, and each of them takes $2w$ products in each channel, as before. The kernels add $n \cdot e$ in each channel, a few in a hundred. Windows of
 # 1,024 reach as far, and cost eight times as much.
 #
 # Too good? Two things have been given away. **First, a layer in a fold does not know which hand it is playing.** Positions 12 to 15 are all card 3 of their hands, and one row of $W$
@@ -609,9 +609,9 @@ assert text["only the kernel"] < text["windows"] - 0.03
 #
 # ## 8.10 The finished module
 #
-# It is yours, with a name for each step. A fold of 1 returns in the first two lines: the layer alone, without a convolution.
+# It is yours; padding and convolution have become functions. A fold of 1 returns in the first two lines: the layer alone, without a convolution.
 #
-# It also has a `step`, to write one position at a time as in lesson 05. Every hand has a memory of its own there, each new position goes to the hand whose turn it is, and the kernels keep the last $e - 1$
+# It also has a method `step`, to write one position at a time as in lesson 05. Every hand has a memory of its own there, each new position goes to the hand whose turn it is, and the kernels keep the last $e - 1$
 # outputs.
 
 # %%

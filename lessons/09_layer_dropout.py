@@ -58,7 +58,7 @@ print("zeros near half:", abs((dropped == 0).float().mean().item() - 0.5) < 0.05
 print("mean near one:  ", abs(dropped.mean().item() - 1) < 0.1)
 
 # %% [markdown]
-# The others are doubled: what survives is divided by its chance to survive, $p$. PyTorch is given the other chance, `drop`, which is $1 - p$. By hand:
+# The others are doubled: what survives is divided by its chance to survive, $p$. PyTorch is given the other chance, $1 - p$. (It calls that one `p`; we call it `drop`, and keep $p$ for surviving.) By hand:
 
 
 # %%
@@ -162,14 +162,14 @@ assert 0.1 < max(changes["residual"]) < 0.3 < 0.5 < min(changes["plain"])
 # %% [markdown]
 # Without a layer the plain stack says something altogether different: about as much has changed as there was. The residual stack changes by a fifth, whichever
 # is missing, because a layer that is skipped leaves its input as it is: $x + f(x)$ becomes $x$. In the plain stack nothing goes around a layer: without
-# it, the next one is given something altogether different.
+# it, the next one is given something altogether different. (Nobody has trained these stacks, and a fresh layer adds little. How trained layers bear it, 9.6 will show.)
 #
 # That is an invitation. In every training step let each layer take part with probability $p$, and skip the others: **layer dropout**, or stochastic
 # depth (Huang et al. 2016, [Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382)). What is skipped costs no time, forward or backward.
 #
 # ## 9.4 Never none
 #
-# One draw for each layer:
+# One draw for each layer (counted from 0, as Python does):
 
 # %%
 torch.manual_seed(0)
@@ -342,10 +342,10 @@ def bits_without(model, k):
 without = {}
 for p, model in trained.items():
     without[p] = [bits_without(model, k) for k in range(depth)]
-    print(f"p = {p}, without layer 1, 2, …:", *(f"{bits:.2f}" for bits in without[p]))
+    print(f"p = {p}, without layer 0, 1, …:", *(f"{bits:.2f}" for bits in without[p]))
 lost = {p: [bits - results[p].valid_bits for bits in without[p]] for p in trained}
 viz.curves(
-    {f"trained with p = {p}": (range(1, depth + 1), lost[p]) for p in trained},
+    {f"trained with p = {p}": (range(depth), lost[p]) for p in trained},
     xlabel="layer that is taken out",
     ylabel="bits per byte lost",
     alt="What is lost when one of six layers is taken out. Trained with all layers, taking "
@@ -364,10 +364,10 @@ print("p = 1.0 without that layer: worse than counting with one byte of context"
 
 # %% [markdown]
 # Two answers. After the same number of steps the model with layer dropout is the worse one; and it misses none of its layers much. The other depends on its first: without it you are
-# better off with counting, as in lesson 00. (Its last layers it misses so little that it stays ahead even without one of them.) Layer dropout does not make every cut
-# cheaper. It makes *any* cut bearable.
+# better off with counting, as in lesson 00. (Its last layers it misses so little that it stays ahead even without one of them.) With layer dropout the two dear cuts
+# cost far less, and *any* cut is bearable.
 #
-# Be honest about what that buys. At this size and after so few steps nothing is learned by heart, so there is nothing for dropout to prevent, and each step teaches
+# Be honest about what that buys. In so few steps hardly any text is seen twice, so there is little to learn by heart and little for dropout to prevent, and each step teaches
 # fewer layers. Huang et al. trained networks of more than a hundred layers for hundreds of passes over the same pictures; there it made them better *and* faster. For you, here: a cheaper step,
 # and a model from which you may cut layers afterwards (Fan et al. 2019, [Reducing Transformer Depth on Demand](https://arxiv.org/abs/1909.11556), made that their aim). Which $p$ is best depends on depth, data and budget; measure.
 #
@@ -406,7 +406,7 @@ else:
     assert not draws
 
 # %% [markdown]
-# One value, five times. At every call the model hands its list of layers the chance to drop, and the list passes over it. What the list reads is a number of its own, set when it was made; nobody set it, so it is 0. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
+# One value, five times. At every call the model gives its list of layers a probability of dropping, and the list ignores it. It looks at another number, an argument from when it was made. Nobody gave it one, so it has its default, 0: nothing is dropped. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
 # written to find something out, and its authors were looking elsewhere. (With `reversible=True` the package does draw layers; lessons 10 and 11 come to that.)
 #
 # **The rule to keep:** for each argument of a model that you write, one test that fails if the argument is ignored.

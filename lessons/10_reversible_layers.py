@@ -277,9 +277,10 @@ except RuntimeError as error:
 # Now our pairs. On the way back we hold $y_1$ and $y_2$, and the gradient of the loss with respect to each of them, $d_1$ and $d_2$. Take the second line, $y_2 = x_2 + g(y_1)$:
 #
 # - undo it: $x_2 = y_2 - g(y_1)$;
-# - the loss felt $y_1$ in two ways, directly and through $g$. So send $d_2$ back through $g$, and add what comes out to $d_1$.
+# - the loss felt $y_1$ in two ways, directly and through $g$. So send $d_2$ back through $g$, and add what comes out to $d_1$;
+# - $x_2$ gets $d_2$ as it is, since a sum hands its gradient on.
 #
-# The first line is the same with the roles swapped. Both need one tool: **recompute** a layer, that is, run it once more, this time recorded, send a gradient back through it, and forget again: a small backward pass inside the large one.
+# The first line is the same with the roles swapped. Both need one tool: **recompute** a layer, that is, run it once more, this time recorded, send a gradient back through it, and forget again: a small backward pass inside the large one. (What the layer returns is not one number, so `backward` must be told the gradient to begin with: `out.backward(gradient)`.)
 
 
 # %%
@@ -387,7 +388,7 @@ figure
 # Its top is the turning point, and each layer makes it higher.</details>
 # <br>
 #
-# The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time, and there it stays. (It turns earlier, because its way back is longer. The lower picture shows the drift, of which 10.6 speaks.)
+# The orange line takes one small step up at *its* turning point, where the recomputing begins, one layer at a time, and there it stays nearly to the end. (It turns earlier, because its way back is longer. The lower picture shows the drift, of which 10.6 speaks; each step to the right there doubles the layers.)
 #
 # Nothing is free. **Predict:** a backward pass takes about as long as two forward passes. Forgetting adds one more run of every layer. How much longer does a
 # whole training step take?
@@ -481,7 +482,7 @@ assert fresh[1] < 10 * fresh[0] < 1e-4
 assert loud[0] < 1e-3 and loud[1] > 0.1
 
 # %% [markdown]
-# While the layers are fresh, the two are about equally far from the truth, and both are near it. With the louder ones, keeping is still right, and what was computed back is *wrong*. There
+# While the layers are fresh, the two are about equally far from the truth, and both are near it. With the louder ones, keeping is still right, and what was computed back gets worse with every layer, until at the end of the table it is *wrong*. There
 # is no error message and no NaN; nothing complains.
 #
 # What happened? Look at what $g$ adds to its stream, and at the drift. **Predict** also: $f$ stands behind a norm and $g$ does not; would a norm before $g$ help?
@@ -637,7 +638,7 @@ for name, part in (("f, the gMLP block", gmlp_layer()), ("g, the feed-forward", 
     print(f"{name:20} {sum(p.numel() for p in part.parameters()):,} parameters")
 
 # %% [markdown]
-# In the first case do not bother: you would pay about a third more time to save what nobody misses. In the second it may decide whether the model fits.
+# In the first case do not bother: you would pay a third more time, by the count, to save what nobody misses. In the second it may decide whether the model fits.
 #
 # And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, twice the parameters, more to compute. In the course's model `reversible=True` changes both at once, the memory and the
 # architecture. When you compare two models, say which of the two differences you measure.
@@ -714,7 +715,7 @@ viz.curves(
 # %% [markdown]
 # You see one curve, because the other lies under it: two different runs, whose weights end apart by no more than rounding. And so short a training has not made these layers loud.
 #
-# **So, can we forget the activations?** We can: for about a third more time, as long as the layers are not too loud and the dice fall the same.
+# **So, can we forget the activations?** We can: for a third more time by the count, and the clock's factor of 10.5, as long as the layers are not too loud and the dice fall the same.
 #
 # ## Do you remember?
 #

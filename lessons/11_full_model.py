@@ -234,7 +234,7 @@ viz.receptive_field(wake(model))
 
 # %% [markdown]
 # With all four layers every position hears everything before it. **Is layer 4 needed for that?** Move *layers* to 3 and walk along the positions. Which is the first that no longer
-# hears byte 0, and what happened between it and its left neighbour?
+# hears byte 0, and what happened between it and its left neighbour? (`by_depth`, below, gives the numbers behind the figure: how output $i$ reacts to input $j$ after the first layer, the first two, and so on.)
 #
 # <details><summary>The answer</summary>Position 33. Its neighbour 32 hears 33 positions, all there are; 33 hears only 30. Windows of 8, folded by 2, are 16 positions long, so a new
 # window begins at 32. The convolution at 32 still brings what 31 knows, from the window before; at 33 it brings 32 and 33, which both belong to the new one.</details>
@@ -393,12 +393,12 @@ print("the loss went down, within 2.2 GB")
 # A context of 16,384 bytes, several pages at once, and it learns on an ordinary processor. Four ideas share the credit: windows (07), folds (08),
 # forgetting the activations (10), and the look at $L$ before a matrix is made.
 #
-# **What does it not show?** That the model is any good. After two steps it is worse than counting single bytes: it has begun to learn which bytes are common. The rest is patience, and lesson 12
+# **What does it not show?** That the model is any good. After two steps it is worse than counting single bytes: it has hardly begun to learn which bytes are common. The rest is patience, and lesson 12
 # is about machines that have more of it.
 #
 # ## 11.5 All options on, all laws kept
 #
-# Each part was tested in its lesson. Does the whole obey, whatever is switched on? A fault often sits where two parts meet. The three laws that a model for
+# Each part was tested in its lesson. Does the whole obey, whatever is switched on? (But for `prob_survival` and `dropout`, which do nothing in `eval()`; lesson 09 has tested them.) A fault often sits where two parts meet. The three laws that a model for
 # writing must keep:
 #
 # - **causal:** a changed byte moves its own output and later ones, none before (02);
@@ -631,8 +631,8 @@ def test_as_deep_as_asked():
 # **Difference 8:** one entry for four layers, and `zip` stops at the shortest: a model of one layer,
 # without a word.
 #
-# The other two have no cell here. **6:** where a forward pass mixes number formats to save time (lesson 12), its reversible backward pass does not, and it keeps a graph
-# that it need not. **7:** a reversible model that has never run in training mode crashes in the backward pass.
+# The other two have no cell here. **6:** lesson 12 will compute parts of a forward pass with fewer bits; its reversible backward pass recomputes them with all bits, so not the same. It also keeps what the recomputed
+# layer noted for its gradient when nobody needs it any more. **7:** a reversible model that has never run in training mode crashes in the backward pass.
 #
 # | | found by | what you would have noticed without the test |
 # |---|---|---|

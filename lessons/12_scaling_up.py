@@ -59,7 +59,7 @@ valid_text = valid_text[:4096]
 
 def make():
     torch.manual_seed(0)
-    return gMLPGPT(num_tokens=256, dim=64, depth=2, seq_len=n)
+    return gMLPGPT(num_tokens=256, dim=64, depth=2, seq_len=n)  # no window: the whole W
 
 
 def distance(name):
@@ -268,7 +268,7 @@ print(f"the first run, here in the notebook: {first_run_took:.1f} seconds")
 print(done.stdout.splitlines()[-2])  # the last line but one of what the command printed
 
 # %% [markdown]
-# No faster: every process takes seconds to start, and after each step they wait for one another. Two pay off when a step takes long. What counts here is whether it was the same
+# Not by this clock, which counts the start of two processes, with PyTorch in each; and after each step they wait for one another. Two pay off when a step takes long. What counts here is whether it was the same
 # run. The command writes a line into `log.csv` for each validation:
 
 
@@ -370,7 +370,7 @@ ones = torch.ones(1000, dtype=torch.bfloat16)
 print("PyTorch's own sum, in bfloat16:  ", ones.sum().item())
 
 # %% [markdown]
-# From 256 on bfloat16 knows only every second number, so 257 becomes 256; and a sum that has reached 256 stands still for good. PyTorch's own `sum` gets 1000 because it adds in float32
+# From 256 to 512 bfloat16 knows only every second whole number, so 257 becomes 256. With each doubling the steps double, too: near 70,000 they are 512. And a sum that has reached 256 stands still for good. PyTorch's own `sum` gets 1000 because it adds in float32
 # inside and rounds once, at the end. float16 is finer, and calls 70,000 infinite. A rule begins to show: **multiply in 16 bits, add up in 32.**
 #
 # Training adds up, too: thousands of small steps on each weight. **Predict:** what happens to a step when the *weights* are stored in bfloat16?
@@ -508,9 +508,10 @@ def seconds(function, rounds=8, clock=cpu_clock):
 
 squares = [torch.randn(2, k, k) for k in (256, 512, 1024)]
 peak_flops = max(2 * a.shape[-1] ** 3 / seconds(lambda a=a: a[0] @ a[1], 20) for a in squares)
-source, copy = torch.zeros(2, 2**23)
-size = 4 * 2**23
-peak_bytes = max(2 * size / seconds(lambda: copy.copy_(source)), size / seconds(source.sum))
+source, other, target = torch.zeros(3, 2**23)
+moved = {1: source.sum, 2: lambda: target.copy_(source)}  # tensors read and written
+moved[3] = lambda: torch.mul(source, other, out=target)
+peak_bytes = max(k * source.nbytes / seconds(move) for k, move in moved.items())
 print(f"{peak_flops / 1e9:.0f} GFLOP/s (G: thousand millions) and {peak_bytes / 1e9:.0f} GB/s")
 print(f"to be busy, this core wants {peak_flops / peak_bytes:.1f} FLOPs for each byte")
 
@@ -575,7 +576,9 @@ for name, (flop_rate, byte_rate, size) in {"yours": (peak_flops, peak_bytes, 4),
         if flops / flop_rate > traffic / byte_rate:
             break
     busy[name] = tokens
-    print(f"{name:16} {flop_rate / byte_rate:3.0f} FLOPs for each byte; busy from {tokens} tokens")
+    print(
+        f"{name:16} {flop_rate / byte_rate:3.0f} FLOPs for each byte; busy from {tokens} tokens"
+    )  # of 1, 2, 4 …
 assert (busy["A100, data sheet"], busy["H100, data sheet"]) == (256, 512)
 
 # %% [markdown]
@@ -629,7 +632,7 @@ else:
 #
 # ## 12.9 If you have a GPU
 #
-# Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run a GPU gains little or nothing:
+# Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run expect little or nothing of a GPU:
 # each operation is over before the next one has been asked for. It needs a larger model.
 #
 # One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits. (No GPU was at hand when this lesson was written, so there are no figures

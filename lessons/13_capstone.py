@@ -83,7 +83,7 @@ def gmlp_model(dim, attn_dim=None, depth=4, seq_len=n, **more):
 
 
 # %%
-def count_gmlp(d, heads=(), depth=4):
+def count_gmlp(d, heads=(), depth=4):  # heads: the size of the one in each layer that has one
     layer = d * 4 * d + n * 2 * d + 2 * d * d  # widen, mix the positions, narrow
     attention = sum(3 * d * k + 2 * n * k + k * 2 * d for k in heads)  # q k v, look, write
     return depth * layer + attention + d * v  # and the logits
@@ -157,7 +157,7 @@ for name in models:
 assert seconds["Transformer 76"] > seconds["gMLP"]
 
 # %% [markdown]
-# Norms, softmax and copies take time as well, and multiply little. (How much they took here, we did not measure; do not read much into one such row.) Each measure answers another question. *Parameters*: what must be stored? *Seconds*: what do I wait,
+# Not quite: norms, softmax and copies take time and multiply little, and some widths may suit a processor better than others. (Which of these makes which row, we did not measure.) Each measure answers another question. *Parameters*: what must be stored? *Seconds*: what do I wait,
 # on this machine, with this code? *Steps*: what is learned from the same amount of text? *Multiplications*: how much arithmetic is behind it, whoever wrote the code?
 #
 # We take multiplications, and will look at the others before we conclude. None is *the* fair one. Unfair is to take one and not to say which.
@@ -235,7 +235,7 @@ for name, bits in runs.items():
 #
 # "Two errors to either side, and the truth lies within, 95 times in 100." Everybody has read that. **Predict:** how often does it hold with three seeds?
 #
-# We can find out, because in a simulation *we* know the truth. Draw $k$ values around 0, compute their mean and error, look whether 0 lies within. Ten thousand times.
+# We can find out, because in a simulation *we* know the truth. Draw $k$ values around 0 (`gauss` draws from a *normal distribution*: most lie close to the middle, few far out), compute their mean and error, look whether 0 lies within. Ten thousand times.
 
 # %%
 draw = random.Random(0)
@@ -254,7 +254,7 @@ for k in (2, 3, 5, 10, 30):
     print(f"{k:2} seeds: mean ± 2 errors holds {holds(k, 2):.0%} of the time")
 
 # %% [markdown]
-# With three seeds it fails almost once in five times. Three values often happen to lie close together: then the mean is off, and the bar, computed from the same three, is too
+# With three seeds it fails almost once in five times. Three values often happen to lie close together. If their mean is off as well, the bar, computed from the same three, is too
 # short to say so. The rule of two is for thirty.
 #
 # William Gosset, a brewer who had few samples to judge by, worked out in 1908 how many errors it takes instead, and signed as "Student". For 95 %:
@@ -362,12 +362,13 @@ for name, by_rate in sweep.items():
     tried = (f"{rate:g}: {bits:.2f}  " for rate, bits in by_rate.items())
     print(f"{name:16}", *tried, "best", best)
     assert min(by_rate) < best < max(by_rate)
+shown = {name: by_rate for name, by_rate in sweep.items() if name != "Transformer"}
 viz.curves(
-    {name: ([1e3 * rate for rate in by], list(by.values())) for name, by in sweep.items()},
+    {name: ([1e3 * rate for rate in by], list(by.values())) for name, by in shown.items()},
     xlabel="largest learning rate, thousandths",
-    ylabel="bits per byte",
-    alt="Bits per byte over the learning rate for four models. gMLP and both aMLPs are lowest at "
-    "8 thousandths, the Transformer, far above them, at 4, and rises steeply beyond.",
+    ylabel="bits per byte (the Transformer lies far above)",
+    alt="Bits per byte over the learning rate for the gMLP and two aMLPs. All three are lowest at "
+    "8 thousandths; at 16 the aMLP with a head in each layer is no better than the gMLP.",
 )
 
 # %% [markdown]
@@ -498,7 +499,7 @@ viz.curves(
 )
 
 # %% [markdown]
-# The gap of 0.8 bits has shrunk to 0.15. Most of it was a late start: after 600 steps the Transformer had hardly begun. (Step 600 of a long run is not the end of a short one: the learning rate is still
+# The gap of 0.8 bits has shrunk to 0.15. After 600 steps the Transformer was far from finished, farther than the gMLP. (Step 600 of a long run is not the end of a short one: the learning rate is still
 # high there. The gMLP stands worse at that step than in the table, the Transformer better.)
 #
 # **What may you conclude?** On this text, at this size, with this little training, the gMLP learns faster, and a little attention in each layer helps it by about 0.04 bits.

@@ -65,10 +65,10 @@ async (host, spec) => {
 
   // ---- panels: layout says how high, where a cell is and what lies under the pointer ----
   const outline = (pen, x, y, w, h) => {
-    for (const [width, style] of [[5, theme === "dark" ? "#000" : "#fff"], [2, ink]]) {
+    for (const [width, style] of [[3.5, theme === "dark" ? "#000" : "#fff"], [2, ink]]) {
       pen.lineWidth = width; // a line with a halo stands out on every ground
       pen.strokeStyle = style;
-      pen.strokeRect(x - 2, y - 2, w + 4, h + 4);
+      pen.strokeRect(x - 1, y - 1, w + 2, h + 2); // the neighbours stay in sight
     }
   };
   const ticks = (pen, count, put) => {
