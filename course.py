@@ -146,7 +146,11 @@ class Environment(NamedTuple):
     def variables(self):
         """The process environment in which this environment's programs and kernels come first."""
         path = os.path.dirname(self.python) + os.pathsep + os.environ.get("PATH", "")
-        return dict(os.environ, PATH=path, JUPYTER_PREFER_ENV_PATH="1")
+        # PyTorch's threads sleep while they wait for each other, instead of keeping a core busy:
+        # beside other busy programs, small networks are otherwise ten times as slow and more.
+        return {"OMP_WAIT_POLICY": "PASSIVE"} | dict(
+            os.environ, PATH=path, JUPYTER_PREFER_ENV_PATH="1"
+        )
 
 
 def choose_environment():
@@ -229,14 +233,29 @@ def install(place, extras, cpu):
             "Installing the course and what it needs (2 to 5 minutes the first time)",
             [*pip, "--no-build-isolation", "-e", f".[{','.join(sorted(extras))}]"],
         )
-    if place.ours:  # the glossary opens as a page, not as its source
-        viewers = {"defaultViewers": {"markdown": "Markdown Preview"}}
-        settings = {"@jupyterlab/docmanager-extension:plugin": viewers}
-        overrides = place.prefix / "share/jupyter/lab/settings/overrides.json"
-        write_whole(overrides, json.dumps(settings).encode())
+    if place.ours:
+        for name, settings in SETTINGS.items():
+            write_whole(place.prefix / name, json.dumps(settings).encode())
     stamp = {"of": place.fingerprint(), "extras": sorted(extras)}
     write_whole(place.stamp, json.dumps(stamp).encode())
     say(f"  Set up in {time.monotonic() - started:.0f} s.")
+
+
+SETTINGS = {  # of the programs in an environment of ours
+    "share/jupyter/lab/settings/overrides.json": {
+        # The glossary opens as a page, not as its source.
+        "@jupyterlab/docmanager-extension:plugin": {
+            "defaultViewers": {"markdown": "Markdown Preview"}
+        },
+        # Otherwise a question about news covers the first page.
+        "@jupyterlab/apputils-extension:notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+        },
+    },
+    # Errors only. Each kernel warns that it is reached without encryption; from here alone it is.
+    "etc/ipython/ipython_kernel_config.json": {"IPKernelApp": {"log_level": 40}},
+}
 
 
 def constraints(place):
@@ -303,6 +322,8 @@ def command_setup(arguments):
     place = set_up({"course"}, arguments.cpu)
     copy_notebooks()
     say(f"Ready. `course.py lab` opens JupyterLab. The kernel for other editors: {place.python}")
+    gmlp = Path(place.python).with_name("gmlp")
+    say(f'What works here, and how to mend what does not: "{gmlp}" doctor')
     return 0
 
 
@@ -318,7 +339,8 @@ def command_lab(arguments):
     sign_notebooks(place)
     # Reachable from this machine only, with the token that Jupyter makes by default; and no
     # look-ups of news and updates on the network.
-    options = "--log-level=WARN --ServerApp.ip=127.0.0.1 --LabApp.news_url=None"
+    options = "--log-level=WARN --LabApp.log_level=WARN --ServerApp.ip=127.0.0.1"
+    options += " --LabApp.news_url=None"
     options += " --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
     options += " --LabApp.default_url=/lab/tree/work/chapters/00_welcome.ipynb"
     if port is not None:
@@ -328,6 +350,7 @@ def command_lab(arguments):
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options += " --allow-root"
     lab = [place.python, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", *options.split()]
+    say("In a terminal of JupyterLab (File, New, Terminal): gmlp doctor, gmlp progress, ...")
     say("Starting JupyterLab. Its address follows in a few seconds; Ctrl-C here ends it.")
     if os.name == "nt":
         return stream(lab, place.variables())

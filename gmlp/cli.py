@@ -43,12 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     A mistake costs one line on stderr, never a traceback.
     """
     arguments = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     try:
         return arguments.run(arguments) or 0
     except KeyboardInterrupt as stopped:
         return complain(f"{stopped or 'stopped'}; the same command goes on from there", 130)
     except FloatingPointError as error:
         return complain(error, 1)
+    except ModuleNotFoundError as error:
+        if not arguments.needs:
+            raise
+        extra = f"gmlp-course[{arguments.needs}]"
+        return complain(f'this needs {error.name}, which is missing: pip install "{extra}"', 2)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -90,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
         run: Callable[[argparse.Namespace], int | None],
         about: str,
         group: Any = commands,
+        needs: str = "",  # the extra of pyproject.toml with what it imports
     ) -> Parser:
         added = group.add_parser(
             name,
@@ -97,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
             description=about,
             formatter_class=Help,
         )
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, needs=needs)
         return added
 
     one = command(
@@ -163,13 +171,17 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=seed, default=0, help="another number, another text")
     add("--stop", help=r"end after this text; \n is a new line")
 
+    about = "Say what works on this machine, and how to mend what does not."
+    add = command("doctor", run_doctor, about).add_argument
+    add("--json", action="store_true", help="for programs")
+
     about = "Write the course's figures as pages of their own, for slides; they need no network."
-    add = command("figures", run_figures, about).add_argument
+    add = command("figures", run_figures, about, needs="course").add_argument
     add("--out", required=True, type=Path, metavar="FOLDER", help="where NAME.html are written")
     add("--only", metavar="NAME,…", help="these figures")
 
     about = "Check all exercises of a notebook. Exit code 0: all right; 1: not yet."
-    add = command("check", run_check, about).add_argument
+    add = command("check", run_check, about, needs="course").add_argument
     add("notebook", type=Path, metavar="NOTEBOOK", help="such as work/exercises/02_….ipynb")
     add("--seconds", type=float, default=60.0, help="a cell that takes longer is stopped")
 
@@ -184,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     add("--chapter", action="store_true", help="its chapter, not its exercises")
 
     about = "Grade the submissions of a lesson. Again with the same --out it goes on where it was."
-    add = command("grade", run_grade, about).add_argument
+    add = command("grade", run_grade, about, needs="classroom").add_argument
     add("lesson", metavar="NN", help="number or name of the lesson")
     add("submissions", type=Path, metavar="FOLDER", help="NAME.ipynb, or a folder for each student")
     add(
@@ -198,12 +210,12 @@ def parser() -> argparse.ArgumentParser:
     )
 
     about = "Make a course directory for nbgrader, or add lessons to one. Overwrites nothing."
-    add = command("init", run_classroom_init, about, group).add_argument
+    add = command("init", run_classroom_init, about, group, "classroom").add_argument
     add("folder", type=Path, metavar="DIR", help="new, empty, or a course already")
     add("--lesson", nargs="+", action="extend", metavar="NN", help="these lessons; default: all")
 
     about = "Grade submitted/STUDENT/LESSON of a course directory into nbgrader's gradebook."
-    add = command("grade", run_classroom_grade, about, group).add_argument
+    add = command("grade", run_classroom_grade, about, group, "classroom").add_argument
     add("folder", type=Path, metavar="DIR", help="the course directory")
     add("lesson", nargs="?", metavar="LESSON", help="default: all that have submissions")
     add(
@@ -421,8 +433,6 @@ def run_generate(arguments: argparse.Namespace) -> None:
         top_p=arguments.top_p,
         generator=torch.Generator().manual_seed(arguments.seed),
     )
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     stop = os.fsencode(arguments.stop.replace("\\n", "\n")) if arguments.stop else None
     characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
     print(characters.decode(prompt), end="", flush=True)
@@ -435,11 +445,20 @@ def run_generate(arguments: argparse.Namespace) -> None:
     print(characters.decode(b"", final=True), flush=True)
 
 
+def run_doctor(arguments: argparse.Namespace) -> int:
+    from gmlp.doctor import examine, screen
+
+    findings = examine()
+    if arguments.json:
+        print(json.dumps({"gmlp": __version__, "findings": findings}, indent=1))
+    else:
+        print(screen(findings))
+    return 1 if any(finding["state"] == "problem" for finding in findings) else 0
+
+
 def run_figures(arguments: argparse.Namespace) -> None:
-    try:
-        from gmlp.viz.gallery import FIGURES
-    except ModuleNotFoundError as error:
-        raise ValueError(f"figures need {error.name}: pip install 'gmlp-course[course]'") from error
+    from gmlp.viz.gallery import FIGURES
+
     names = list(FIGURES) if arguments.only is None else arguments.only.split(",")
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
@@ -458,6 +477,8 @@ def run_check(arguments: argparse.Namespace) -> int:
 
     if not arguments.seconds > 0:
         raise ValueError(f"--seconds must be more than 0; got {arguments.seconds:g}")
+    # Its kernel takes seconds to start, and then says nothing until the first check.
+    print(f"Running {arguments.notebook}, cell by cell:", file=sys.stderr, flush=True)
     verdicts = []
     for verdict in check_notebook(arguments.notebook, arguments.seconds):
         verdicts.append(verdict)
@@ -513,6 +534,7 @@ def run_reset(arguments: argparse.Namespace) -> None:
     print(f"{target} is as it was in the beginning.")
     if kept is not None:
         print(f"Yours is kept: {kept}")
+        print("Is it open in JupyterLab? Then File, Reload Notebook from Disk; if asked, Revert.")
     print("What you have solved still counts: gmlp progress")
 
 

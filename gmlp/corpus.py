@@ -196,6 +196,16 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("gmlp-course", appauthor=False)
 
 
+def cached() -> dict[str, tuple[Path, bool]]:
+    """The fetched corpora that are here: their files, and whether the sha256 is right."""
+    kept = {name: (cache_dir() / source.file, source) for name, source in _SOURCES.items()}
+    return {
+        name: (path, _intact(path, source) is not None)
+        for name, (path, source) in kept.items()
+        if path.exists()
+    }
+
+
 def _tensor(data: bytes) -> Tensor:
     if not data:  # frombuffer wants at least one byte, and memory that may be written to
         return torch.empty(0, dtype=torch.uint8)

@@ -153,7 +153,9 @@ def test_a_half_finished_environment_is_made_anew_and_a_finished_one_left_alone(
     assert "half-finished" in succeeds(course(project, "setup"))
     assert not left_over.exists()
     assert imports_the_stand_in(venv)
-    assert "Preview" in (venv / OVERRIDES).read_text("utf-8")
+    settings = json.loads((venv / OVERRIDES).read_text("utf-8"))
+    assert "Preview" in str(settings)
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
 
     # Complete: pip is not even started.
     trace = forbid_pip(venv)
@@ -371,7 +373,8 @@ def test_every_stage_of_the_tests_runs_and_the_summary_closes(ready):
     (ready / "tests").mkdir()
     (ready / "tests/nbval_sanitize.cfg").write_text("[none]\nregex: x^\nreplace: x\n")
     (ready / "tests/test_it.py").write_text(
-        'import os\n\n\ndef test_it():\n    assert os.environ["OMP_NUM_THREADS"] == "1"\n\n\n'
+        'import os\n\n\ndef test_it():\n    assert os.environ["OMP_NUM_THREADS"] == "1"\n'
+        '    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"\n\n\n'
         'def test_all():\n    assert "GMLP_TEST_ALL" in os.environ\n'
     )
     (ready / "solutions").mkdir()
@@ -431,6 +434,8 @@ def test_lab_answers_here_only_and_asks_for_its_token(ready, tmp_path):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/api/update?token={token}") as one:
             assert json.load(one) == {"notification": None}
         assert "nrecognized" not in log.read_text()
+        # Of Lab's own messages only those that matter, such as what this test did wrong.
+        assert "[I " not in log.read_text()
     finally:
         for process in [*psutil.Process(lab.pid).children(recursive=True), lab]:
             process.terminate()

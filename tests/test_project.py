@@ -47,7 +47,8 @@ PARTS = {
     "viz": set(),
     "checks": set(),
     "grading": {"checks"},
-    "cli": {"viz", "checks", "grading"},
+    "doctor": {"checks", "grading"},
+    "cli": {"viz", "checks", "grading", "doctor"},
     "__main__": {"cli"},
 }
 

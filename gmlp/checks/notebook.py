@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gmlp.checks.progress import write_whole
-from gmlp.checks.verify import checked_name, code_cells
+from gmlp.checks.verify import PACKAGED, checked_name, code_cells
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -115,6 +115,20 @@ def _verdict(name: str, number: int, outputs: list[dict[str, Any]]) -> Verdict |
     return Verdict(name, False, f"{name}: code cell {number} shows no verdict") if name else None
 
 
+def workplace(root: Path) -> Path:
+    """The learner's folder ``work``: in the repository; without one, here or above, where there is
+    one with exercises, or else a new one here.
+
+    Args:
+        root: what :func:`gmlp.checks.verify.course_folder` gives.
+    """
+    if root != PACKAGED:
+        return root / "work"
+    here = Path.cwd()
+    found = [one / "work" for one in (here, *here.parents) if (one / "work/exercises").is_dir()]
+    return found[0] if found else here / "work"
+
+
 def fresh_copy(root: Path, folder: str, lesson: str) -> tuple[Path, Path | None]:
     """Put a new notebook of a lesson into ``work/``; an older one there is renamed, never lost.
 
@@ -128,14 +142,18 @@ def fresh_copy(root: Path, folder: str, lesson: str) -> tuple[Path, Path | None]
     if not source.exists():
         raise FileNotFoundError(f"lesson {lesson} has no notebook in {folder}/")
     content = source.read_bytes()
-    target = root / "work" / folder / source.name
+    work = workplace(root)
+    target = work / folder / source.name
     kept = None
     if target.exists() and target.read_bytes() != content:
         kept = target.with_name(f"{lesson}-until-{datetime.now():%Y%m%d-%H%M%S}.ipynb")
         os.replace(target, kept)
     write_whole(target, content)
+    glossary = root / "docs/glossary.md"  # chapters link to it
+    if glossary.exists() and not (work / "docs/glossary.md").exists():
+        write_whole(work / "docs/glossary.md", glossary.read_bytes())
     # `course.py lab` signs the copies that are still as they were made.
-    made_from = root / "work/.copied.json"
+    made_from = work / ".copied.json"
     try:
         digests = json.loads(made_from.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -25,8 +25,12 @@ class Trial:
     named: bool  # and so is the diagnosis
 
 
+PACKAGED = Path(__file__).resolve().parents[1] / "course"  # in a wheel; setup.py puts it there
+
+
 def course_folder(start: Path | None = None) -> Path:
-    """The folder with the course's notebooks: at or above ``start``, or where the package lies.
+    """The folder with the course's notebooks: the repository at or above ``start`` or around the
+    package, or else :data:`PACKAGED`, what came with the installed package.
 
     Raises:
         FileNotFoundError: there is none.
@@ -35,6 +39,8 @@ def course_folder(start: Path | None = None) -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "course.py").is_file() and (folder / "exercises").is_dir():
             return folder
+    if PACKAGED.is_dir():
+        return PACKAGED
     raise FileNotFoundError(
         f"no course found at {here} or above it; go to the folder that holds course.py"
     )

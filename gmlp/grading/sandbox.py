@@ -82,6 +82,23 @@ def containment() -> Containment:
     )
 
 
+def refusal() -> str:
+    """Why bubblewrap does not start this Python here; an empty text if it does, or is missing.
+
+    This takes a tenth of a second: PyTorch is not imported, and no code of anybody is run.
+    """
+    if not containment().full:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="gmlp-sandbox-") as view:
+        command = [*_wrapper(Path(view)), _seen(sys.executable), "-I", "-S", "-c", ""]
+        try:
+            ran = subprocess.run(command, check=False, capture_output=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    told = ran.stderr.decode("utf-8", "replace").strip()
+    return "" if ran.returncode == 0 else told or f"bwrap ended with {ran.returncode}"
+
+
 class Sandbox:
     """A process that has imported PyTorch and forks a jailed child for every exercise.
 
