@@ -394,6 +394,13 @@ def command_build(arguments):
     return stream([place.python, "tools/build.py", *words], place.variables())
 
 
+def command_site(arguments):
+    place = set_up({"course", "site"})
+    out = ["--out", str(arguments.out.resolve())] if arguments.out else []
+    say("Making the site from the committed notebooks, in half a minute or so ...")
+    return stream([place.python, "tools/publish.py", *out], place.variables())
+
+
 def parse(words):
     parser = argparse.ArgumentParser(
         prog="course.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -422,6 +429,9 @@ def parse(words):
         ("no-execute", "run nothing: for a change of text"),
     ):
         build(f"--{only}", action="store_const", dest="only", const=only, help=text)
+
+    site = add("site", command_site, "make the published course, to be read in a browser")
+    site("--out", type=Path, metavar="DIR", help="where to; otherwise site/_build/html")
 
     known = [*commands.choices, "-h", "--help"]
     if not words or (words[0].startswith("-") and words[0] not in known):

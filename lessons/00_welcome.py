@@ -195,10 +195,10 @@ print(f"{by_hand:.2f} bits per byte")
 # **Predict** the bits for one and for two bytes of context. And is there an end to it: what about six?
 
 # %% tags=["nbval-ignore-output"]
-ks = range(7)
-valid_bits = [count_bits(train_text, valid_text, k) for k in ks]
-train_bits = [count_bits(train_text, train_text[: len(valid_text)], k) for k in ks]
+ks, valid_bits, train_bits = range(7), [], []
 for k in ks:
+    valid_bits.append(count_bits(train_text, valid_text, k))
+    train_bits.append(count_bits(train_text, train_text[: len(valid_text)], k))
     print(f"{k} byte{'s' * (k != 1)} of context: {valid_bits[k]:.2f} bits per byte")
 
 read, asked = bytes(train_text.tolist()), bytes(valid_text.tolist())

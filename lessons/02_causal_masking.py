@@ -150,7 +150,7 @@ viz.causal_probe({"no mask": cheater}, line)
 # output.
 #
 # <details><summary>The answer</summary>The changed byte's own position, and the one just before it: the diagonal and the line above it have the strongest colour. That
-# neighbour is the output whose answer *is* the changed byte.</details>
+# neighbour is the output whose answer <i>is</i> the changed byte.</details>
 # <br>
 #
 # **Predict:** is there one position that cannot cheat? Are the bits there near 0, near 8, or in between?

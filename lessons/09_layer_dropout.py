@@ -376,7 +376,7 @@ print("p = 1.0 without that layer: worse than counting with one byte of context"
 # An argument that is never read raises no error. Then a whole study may be made of a number that does nothing. The names in our course come from a small public research package,
 # `g-mlp-gpt` (lesson 11 reads all of it, with thanks to its authors). Its model has an argument `prob_survival`. What would a test have to show? **Write down yours first.**
 #
-# <details><summary>One test</summary>The same input, five passes in training mode, `prob_survival=0.3`: if layers are drawn, not all five outputs are equal. With six layers, the chance
+# <details><summary>One test</summary>The same input, five passes in training mode, <code>prob_survival=0.3</code>: if layers are drawn, not all five outputs are equal. With six layers, the chance
 # that all five draws agree by accident is tiny.</details>
 
 

@@ -335,7 +335,7 @@ def ready(project):
     (packages_of(venv) / "link.pth").write_text(str(here), "utf-8")
     stamp = (
         "import json, course; place = course.choose_environment(); "
-        "made = {'of': place.fingerprint(), 'extras': ['course', 'test']}; "
+        "made = {'of': place.fingerprint(), 'extras': ['course', 'site', 'test']}; "
         "place.stamp.write_text(json.dumps(made))"
     )
     subprocess.run([BASE, "-c", stamp], check=True, cwd=project, env=clean_env())
@@ -392,6 +392,18 @@ def test_every_stage_of_the_tests_runs_and_the_summary_closes(ready):
     result = course(ready, "test", "--all", "tests/test_it.py", "-k", "it or all", "-n", "0")
     assert "2 passed" in succeeds(result)
     assert "== ruff" not in result.stdout
+
+
+def test_the_site_is_made_where_the_reader_of_the_command_stands(ready):
+    """By tools/publish.py, here a stand-in that says what it was told."""
+    (ready / "tools").mkdir()
+    told = ready / "told"
+    tool = f"import sys; open({str(told)!r}, 'w').write(' '.join(sys.argv[1:])); sys.exit(3)"
+    (ready / "tools/publish.py").write_text(tool)
+    assert course(ready, "site").returncode == 3
+    assert told.read_text() == ""
+    course(ready, "site", "--out", "pages")
+    assert told.read_text() == f"--out {ready.parent / 'pages'}"
 
 
 def test_lab_answers_here_only_and_asks_for_its_token(ready, tmp_path):
