@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_course import make_venv, packages_of, python_of
+from test_hosted import run
 
 from gmlp.grading.sandbox import containment
 from gmlp.viz.figure import asset
@@ -23,12 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LEFT = [".git", ".venv", "work", "build", "dist", "*.egg-info", "__pycache__", "wheels", "slides"]
 NOTEBOOK = "02_causal_masking.ipynb"
 MOST_BYTES = 5_000_000
-
-
-def succeeds(command, **more):
-    ran = subprocess.run(command, check=False, capture_output=True, text=True, **more)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +37,7 @@ def source(tmp_path_factory):
 
 def wheel_of(source, out):
     command = [sys.executable, "-m", "pip", "wheel", str(source), "-w", str(out)]
-    succeeds([*command, "--no-deps", "--no-build-isolation", "--no-index"])
+    run([*command, "--no-deps", "--no-build-isolation", "--no-index"])
     (wheel,) = out.glob("*.whl")
     return wheel
 
@@ -75,7 +71,7 @@ def test_the_wheel_holds_the_package_and_the_notebooks_and_stays_small(wheel):
 
 def test_the_source_distribution_gives_the_same_wheel(source, wheel, tmp_path):
     build = "import sys, setuptools.build_meta as b; b.build_sdist(sys.argv[1])"
-    succeeds([sys.executable, "-c", build, str(tmp_path)], cwd=source)
+    run([sys.executable, "-c", build, str(tmp_path)], cwd=source)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")
@@ -123,10 +119,8 @@ def link(source, target):
 
 def environment(folder, wheel, extras):
     """A virtual environment with the wheel, and what it needs with these extras; nothing else."""
-    succeeds([sys.executable, "-m", "venv", "--without-pip", folder])
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = Path(succeeds([python, "-c", ask]).strip())
+    make_venv(folder)
+    python, packages = python_of(folder), packages_of(folder)
     for name in needed(extras):
         files = metadata.distribution(name).files
         if files is None:
@@ -138,7 +132,7 @@ def environment(folder, wheel, extras):
                 if not target.exists():
                     link(file.locate(), target)
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index"]
-    succeeds([*command, "--no-deps", str(wheel)])
+    run([*command, "--no-deps", str(wheel)])
     return python.with_name("gmlp.exe" if os.name == "nt" else "gmlp")
 
 
@@ -182,7 +176,7 @@ def learner(wheel, tmp_path_factory):
 def test_the_package_is_that_of_the_wheel(learner):
     python = learner.gmlp.with_name(Path(sys.executable).name)
     ask = [python, "-c", "import gmlp; print(gmlp.__file__)"]
-    where = Path(succeeds(ask, cwd=learner.home, env=learner.env).strip())
+    where = Path(run(ask, cwd=learner.home, env=learner.env).strip())
     assert where.is_relative_to(learner.home.parent / "env")
     assert learner.succeeds("--version") == f"gmlp {metadata.version('gmlp-course')}\n"
 

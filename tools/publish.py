@@ -88,7 +88,6 @@ def unfold(text: str) -> str:
 
 def markdown(text: str, folder: str) -> str:
     """A piece of Markdown from this folder as the site wants it."""
-    text = re.sub(r"(?m)^- \[x\] ", "- ✓ ", text)
     return unfold(links(text, folder))
 
 
