@@ -20,6 +20,7 @@ exclude_patterns = ["included/*"]
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # no page has a live widget, and these would come from the network
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # the report of lesson 13 has a table
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 myst_update_mathjax = False

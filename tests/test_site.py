@@ -147,6 +147,12 @@ def test_chapters_say_their_minutes_on_the_map_and_dead_panels_say_so(soups):
     assert soups["index.html"].select_one(".gmlp-viz")
 
 
+def test_a_table_that_a_cell_writes_is_a_table(soups):
+    """The report of lesson 13."""
+    (table,) = soups["chapters/13_capstone.html"].select("article .cell_output table")
+    assert "seed 0" in table.get_text()
+
+
 def test_the_site_is_light_and_complete_in_itself(site):
     files = [path for path in site.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 25_000_000
