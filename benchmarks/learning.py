@@ -47,8 +47,21 @@ def characters(text: bytes) -> tuple[Tensor, int]:
     return torch.tensor([place[character] for character in decoded]), len(place)
 
 
-def learn(model: nn.Module, data: Tensor, *, steps: int, peak: float, seed: int) -> float:
-    """Train the model; the CPU seconds that it took."""
+def learn(
+    model: nn.Module,
+    data: Tensor,
+    *,
+    steps: int,
+    peak: float,
+    seed: int,
+    context: int = CONTEXT,
+    batch: int = BATCH,
+    dtype: torch.dtype = torch.float32,
+    on_step: Callable[[int], object] = lambda done: None,
+) -> float:
+    """Train the model, where it is, with products in ``dtype``; the CPU seconds that it took."""
+    device = next(model.parameters()).device
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         groups[parameter.ndim > 1 and not name.endswith("bias")].append(parameter)
@@ -64,12 +77,16 @@ def learn(model: nn.Module, data: Tensor, *, steps: int, peak: float, seed: int)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak, WARMUP, floor=LAST_RATE / peak)
-        inputs, targets = sample_batch(data, BATCH, CONTEXT, seed * 1_000_003 + step)
-        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        inputs, targets = (
+            rows.to(device) for rows in sample_batch(data, batch, context, seed * 1_000_003 + step)
+        )
+        with autocast:
+            loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
+        on_step(step + 1)
     return time.process_time() - began
 
 

@@ -4,9 +4,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from gmlp.ops import Linear, linear  # as in the models that it is measured against
+
 
 class Transformer(nn.Module):
-    """A pre-norm Transformer with learned positions, no bias and no dropout.
+    """A pre-norm Transformer with learned positions and no bias.
 
     The table that reads a token is also the one that scores the next: ``logits = norm(x) E^T``.
 
@@ -14,6 +16,8 @@ class Transformer(nn.Module):
         num_tokens: size ``v`` of the vocabulary.
         seq_len: the largest number of positions ``n``.
         dim, depth, heads: by default nanoGPT's shape for a CPU.
+        dropout: chance to be set to zero in training, of what is read, of each weight that
+            attention gives, and of what is added to the stream.
 
     Shapes:
         ``tokens (b, n)`` integer ``-> logits (b, n, v)``.
@@ -23,12 +27,20 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, num_tokens: int, seq_len: int, *, dim: int = 128, depth: int = 4, heads: int = 4
+        self,
+        num_tokens: int,
+        seq_len: int,
+        *,
+        dim: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.embed = nn.Embedding(num_tokens, dim)
         self.position = nn.Embedding(seq_len, dim)
-        self.layers = nn.Sequential(*(Layer(dim, heads) for _ in range(depth)))
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.Sequential(*(Layer(dim, heads, dropout) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, bias=False)
         for name, weight in self.named_parameters():
             if weight.ndim > 1:
@@ -38,34 +50,38 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embed(tokens) + self.position.weight[: tokens.shape[1]]  # (b, n, d)
-        return F.linear(self.norm(self.layers(x)), self.embed.weight)  # (b, n, v)
+        return linear(self.norm(self.layers(self.dropout(x))), self.embed.weight)  # (b, n, v)
 
 
 class Layer(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.attention = nn.Sequential(nn.LayerNorm(dim, bias=False), Attention(dim, heads))
+        self.attention = nn.Sequential(
+            nn.LayerNorm(dim, bias=False), Attention(dim, heads, dropout)
+        )
         self.mlp = nn.Sequential(nn.LayerNorm(dim, bias=False), MLP(dim))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(x)
-        return x + self.mlp(x)
+        x = x + self.dropout(self.attention(x))
+        return x + self.dropout(self.mlp(x))
 
 
 class Attention(nn.Module):
     """Causal self-attention of ``heads`` heads, each ``dim / heads`` wide."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
-        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.to_out = nn.Linear(dim, dim, bias=False)
+        self.heads, self.dropout = heads, dropout
+        self.to_qkv = Linear(dim, 3 * dim, bias=False)
+        self.to_out = Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = rearrange(self.to_qkv(x), "b n (t h c) -> t b h n c", t=3, h=self.heads)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
         return self.to_out(rearrange(out, "b h n c -> b n (h c)"))
 
 
@@ -74,8 +90,8 @@ class MLP(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.to_inner = nn.Linear(dim, 4 * dim, bias=False)
-        self.to_out = nn.Linear(4 * dim, dim, bias=False)
+        self.to_inner = Linear(dim, 4 * dim, bias=False)
+        self.to_out = Linear(4 * dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.to_out(F.gelu(self.to_inner(x)))

@@ -12,6 +12,13 @@ from torch.autograd.function import once_differentiable
 
 # Rows of a triangle that are multiplied at once: fewer waste less, more run faster.
 ROWS = 256
+ROWS_ON_GPU = 1024  # it has to be told of every product, and each is soon over
+
+# PyTorch multiplies matrices with MKL and convolves with oneDNN. On an AMD processor with AVX-512
+# (EPYC, Zen 5) the former reached 210 GFLOP/s on two cores, the latter 420.
+ONEDNN = (
+    torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+)
 
 
 def at_least_one(**values: int) -> None:
@@ -19,6 +26,44 @@ def at_least_one(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {name}={value}")
+
+
+def rows_at_once(t: Tensor) -> int:
+    return ROWS if t.device.type == "cpu" else ROWS_ON_GPU
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r"""``F.linear``, for large products by way of oneDNN: ``(…, d_in) -> (…, d_out)``.
+
+    A linear layer is a convolution of width 1: every position is a pixel, with ``d_in`` channels.
+    """
+    if not by_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, d_in, n, 1), not copied
+    out = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution is the faster product here: not for small ones, nor on one thread."""
+    n = x.shape[:-1].numel()
+    return (
+        not torch.compiler.is_compiling()
+        and ONEDNN
+        and n >= 256
+        and n * weight.numel() >= 2**23
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and torch.get_num_threads() > 1
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+class Linear(nn.Linear):
+    """``nn.Linear``, computed by :func:`linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
 
 
 def causal_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -41,8 +86,8 @@ def causal_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     v, weight, bias = autocast(v, weight, bias)
     n = v.shape[1]
-    if n > ROWS:
-        return _CausalMix.apply(v, weight, bias)  # type: ignore[no-untyped-call]
+    if n > rows_at_once(v):
+        return in_blocks(_CausalMix, v, weight, bias)
     return mix_rows(v, weight[:, :n, :n], bias[:, :n])
 
 
@@ -66,7 +111,13 @@ def local_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     v, weight, bias = autocast(v, weight, bias)
     n, w = v.shape[1], weight.shape[1]
     v = F.pad(v, (0, 0, 0, -n % w)) if n % w else v
-    return _LocalMix.apply(v, weight, bias)[:, :n]  # type: ignore[no-untyped-call]
+    return in_blocks(_LocalMix, v, weight, bias)[:, :n]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def in_blocks(mix: type[torch.autograd.Function], *tensors: Tensor) -> Tensor:
+    """``mix.apply``, hidden from ``torch.compile``, which would copy ``W`` for every block."""
+    return mix.apply(*tensors)
 
 
 def mix_rows(v: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
@@ -152,72 +203,80 @@ class _CausalMix(torch.autograd.Function):
 class _LocalMix(torch.autograd.Function):
     """Each window with the one before it: for small windows a batch of pairs, seen but not copied.
 
+    The windows of all texts stand in one row; what a pair across two texts gives is overwritten.
     Large windows stand side by side, as columns, so that the triangle of the own window can be cut:
     two products, the own window and the one before.
     """
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        b, w = len(v), weight.shape[1]
+        k = v.shape[1] // w
         v, join = by_window(v, weight)
         ctx.save_for_backward(v, weight)
-        w = weight.shape[1]
         out = v.new_empty(v.shape)
         for head, v_h, bias_h, out_h in zip(weight, v, bias, out, strict=True):
-            for v_b, out_b in zip(v_h, out_h, strict=True):
-                if w > ROWS:
-                    before, own = head.chunk(2, dim=-1)
-                    lower(own, v_b.flatten(1), bias_h, out_b.flatten(1))
+            if w > rows_at_once(v):
+                before, own = head.chunk(2, dim=-1)
+                lower(own, v_h.flatten(1), bias_h, out_h.flatten(1))
+                for v_b, out_b in zip(v_h.split(k, 1), out_h.split(k, 1), strict=True):
                     out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
-                else:
-                    every, masked, bias_w = pairs(v_b), head.tril(w), bias_h[:, None]
-                    torch.addmm(bias_w, masked[:, w:], v_b[0], out=out_b[0])
-                    masked = masked.expand(len(every), -1, -1)
-                    torch.baddbmm(bias_w, masked, every, out=out_b[1:])
-        return rearrange(out, join)
+            else:
+                rows, bias_w = head.tril(w), bias_h[:, None]
+                seen, first = pairs(v_h), v_h[::k]  # the first window of each text
+                torch.baddbmm(bias_w, rows.expand(len(seen), -1, -1), seen, out=out_h[1:])
+                torch.baddbmm(bias_w, rows[:, w:].expand(b, -1, -1), first, out=out_h[::k])
+        return rearrange(out, join, b=b)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, weight = ctx.saved_tensors  # v by windows
-        w = weight.shape[1]
+        b, w = len(grad), weight.shape[1]
+        k = grad.shape[1] // w
         dbias = head_sum(grad.unflatten(1, (-1, w)).sum((0, 1)), weight)
         grad, join = by_window(grad, weight)
         dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
         for head, v_h, grad_h, dv_h, dhead in zip(weight, v, grad, dv, dweight, strict=True):
             (before, own), (dbefore, down) = head.chunk(2, dim=-1), dhead.chunk(2, dim=-1)
-            for v_b, grad_b, dv_b in zip(v_h, grad_h, dv_h, strict=True):
-                if w > ROWS:
-                    later, earlier = grad_b[:, 1:].flatten(1), v_b[:, :-1].flatten(1)
-                    lower_transposed(own, grad_b.flatten(1), dv_b.flatten(1))
+            if w > rows_at_once(v):
+                lower_transposed(own, grad_h.flatten(1), dv_h.flatten(1))
+                add_lower_outer(grad_h.flatten(1), v_h.flatten(1), down)
+                by_text = (t.split(k, 1) for t in (v_h, grad_h, dv_h))
+                for v_b, grad_b, dv_b in zip(*by_text, strict=True):
+                    earlier, later = v_b[:, :-1].flatten(1), grad_b[:, 1:].flatten(1)
                     dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
-                    add_lower_outer(grad_b.flatten(1), v_b.flatten(1), down)
-                    dbefore.addmm_(later, earlier.t())
-                else:  # a window is read by itself and by the next
-                    every, read_by = pairs(grad_b), torch.cat((own.tril().t(), before.t()), dim=1)
-                    torch.bmm(read_by.expand(len(every), -1, -1), every, out=dv_b[:-1])
-                    torch.mm(read_by[:, :w], grad_b[-1], out=dv_b[-1])
-                    down.addmm_(grad_b[0], v_b[0].t())
-                    dhead.add_(torch.bmm(grad_b[1:], pairs(v_b).mT).sum(0))
-        return rearrange(dv, join), dweight.tril_(w), dbias
-
-
-def pairs(t: Tensor) -> Tensor:
-    """Every window but the last, and the next: ``(k, w, c) -> (k - 1, 2 w, c)``, a view."""
-    w = t.shape[1]
-    return (
-        t.flatten(0, 1).unfold(0, 2 * w, w).mT if len(t) > 1 else t.new_empty(0, 2 * w, t.shape[2])
-    )
+                    dbefore += linear(later, earlier)
+            else:  # a window is read by itself and by the next
+                read_by = torch.cat((own.tril().t(), before.t()), dim=1)
+                readers, last = pairs(grad_h), grad_h[k - 1 :: k]
+                torch.bmm(read_by.expand(len(readers), -1, -1), readers, out=dv_h[:-1])
+                torch.bmm(read_by[:, :w].expand(b, -1, -1), last, out=dv_h[k - 1 :: k])
+                for rows in (slice(0, w // 2), slice(w // 2, w)):  # the upper half reads less
+                    products = torch.bmm(grad_h[1:, rows], pairs(v_h)[:, : w + rows.stop].mT)
+                    products[k - 1 :: k, :, :w] = 0
+                    dhead[rows, : w + rows.stop] += products.sum(0)
+                down.addmm_(grad_h[0], v_h[0].t())
+        return rearrange(dv, join, b=b), dweight.tril_(w), dbias
 
 
 def by_window(t: Tensor, weight: Tensor) -> tuple[Tensor, str]:
-    """``(b, (k w), (h c))`` by head and text, and the pattern that joins it again.
+    """``(b, (k w), (h c))`` by head, and the pattern that joins it again.
 
-    Small windows come as ``(h, b, k, w, c)``, large ones as ``(h, b, w, k, c)``.
+    Small windows come as ``(h, (b k), w, c)``, large ones as ``(h, w, (b k), c)``.
     """
     h, w, _ = weight.shape
-    inner = "w k c" if w > ROWS else "k w c"
-    whole, parts = "b (k w) (h c)", f"h b {inner}"
+    inner = "w (b k) c" if w > rows_at_once(t) else "(b k) w c"
+    whole, parts = "b (k w) (h c)", f"h {inner}"
     return rearrange(t, f"{whole} -> {parts}", h=h, w=w), f"{parts} -> {whole}"
+
+
+def pairs(windows: Tensor) -> Tensor:
+    """Every window but the last, and the next: ``(k, w, c) -> (k - 1, 2 w, c)``, a view."""
+    k, w, c = windows.shape
+    if k == 1:
+        return windows.new_empty(0, 2 * w, c)
+    return windows.flatten(0, 1).unfold(0, 2 * w, w).mT
 
 
 def head_sum(t: Tensor, weight: Tensor) -> Tensor:
@@ -228,7 +287,7 @@ def head_sum(t: Tensor, weight: Tensor) -> Tensor:
 def lower(weight: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> None:
     """``out = tril(weight) @ v + bias``: ``(n, n), (n, c) -> (n, c)``."""
     n = len(v)
-    if n <= ROWS:
+    if n <= rows_at_once(weight):
         torch.addmm(bias[:, None], weight.tril(), v, out=out)
         return
     half = n // 2
@@ -240,7 +299,7 @@ def lower(weight: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> None:
 def lower_transposed(weight: Tensor, grad: Tensor, out: Tensor) -> None:
     """``out = tril(weight).T @ grad``: ``(n, n), (n, c) -> (n, c)``."""
     n = len(grad)
-    if n <= ROWS:
+    if n <= rows_at_once(weight):
         torch.mm(weight.tril().t(), grad, out=out)
         return
     half = n // 2
@@ -252,13 +311,13 @@ def lower_transposed(weight: Tensor, grad: Tensor, out: Tensor) -> None:
 def add_lower_outer(grad: Tensor, v: Tensor, out: Tensor) -> None:
     """``out += tril(grad @ v.T)``: ``(n, c), (n, c) -> (n, n)``."""
     n = len(grad)
-    if n <= ROWS:
+    if n <= rows_at_once(out):
         out += torch.mm(grad, v.t()).tril_()
         return
     half = n // 2
     add_lower_outer(grad[:half], v[:half], out[:half, :half])
     add_lower_outer(grad[half:], v[half:], out[half:, half:])
-    out[half:, :half].addmm_(grad[half:], v[:half].t())
+    out[half:, :half] += linear(grad[half:], v[:half])
 
 
 class Cache:
@@ -379,7 +438,8 @@ def step(module: nn.Module, x: Tensor, cache: Cache, *more: Tensor) -> Tensor:
             x = step(part, x, cache)
         return x
     if (
-        type(module) is nn.Linear
+        isinstance(module, nn.Linear)
+        and type(module) in (nn.Linear, Linear)
         and x.numel() == module.in_features
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()

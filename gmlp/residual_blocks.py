@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmlp.ops import Cache, step
+from gmlp.ops import Cache, Linear, step
 
 
 class Residual(nn.Module):
@@ -95,7 +95,7 @@ class FeedForward(nn.Module):
             raise ValueError(
                 f"the inner width dim * mult * 2 / 3 must be at least 1; got dim={dim}, mult={mult}"
             )
-        self.net = nn.Sequential(nn.Linear(dim, inner * 2), GEGLU(), nn.Linear(inner, dim))
+        self.net = nn.Sequential(Linear(dim, inner * 2), GEGLU(), Linear(inner, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,9 +136,9 @@ class gMLPBlock(nn.Module):
         super().__init__()
         if dim_ff < 2 or dim_ff % 2:
             raise ValueError(f"dim_ff must be even, to be split by the unit; got dim_ff={dim_ff}")
-        self.proj_in = nn.Sequential(nn.Linear(dim, dim_ff), nn.GELU())
+        self.proj_in = nn.Sequential(Linear(dim, dim_ff), nn.GELU())
         self.sgu = sgu
-        self.proj_out = nn.Linear(dim_ff // 2, dim)
+        self.proj_out = Linear(dim_ff // 2, dim)
         self.attn = attn
         self.dropout = nn.Dropout(dropout)
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gmlp.ops import Cache
+from gmlp.ops import Cache, Linear
 
 
 class Attention(nn.Module):
@@ -37,8 +37,8 @@ class Attention(nn.Module):
                 f"dim_out={dim_out}, dim_inner={dim_inner}"
             )
         self.dim_inner = dim_inner
-        self.to_qkv = nn.Linear(dim_in, dim_inner * 3, bias=False)
-        self.to_out = nn.Linear(dim_inner, dim_out)
+        self.to_qkv = Linear(dim_in, dim_inner * 3, bias=False)
+        self.to_out = Linear(dim_inner, dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # (b, n, k) each

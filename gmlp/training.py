@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gmlp.ops import Cache, at_least_one, step
+from gmlp.ops import Cache, Linear, at_least_one, step
 
 TINY = Path(__file__).parent / "assets" / "tiny.safetensors"
 
@@ -53,7 +53,7 @@ class LanguageModel(nn.Module):
         self.embed = nn.Embedding(num_tokens, dim)
         self.blocks = blocks
         self.norm = nn.LayerNorm(dim)
-        self.to_logits = nn.Linear(dim, num_tokens)
+        self.to_logits = Linear(dim, num_tokens)
 
     def check(self, tokens: Tensor) -> None:
         if tokens.is_floating_point() or tokens.ndim != 2:
