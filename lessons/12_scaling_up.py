@@ -559,13 +559,14 @@ assert alone > 1.5
 #
 # And the last line is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
 #
-# Below (solid: the product, dashed: $u v$), move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Two GPUs are there as well, by their maker's data sheets and with bfloat16; we measured neither. **How many
-# tokens at once does the H100 need until memory no longer sets the limit? And your processor?**
+# Below (solid: the product, dashed: $u v$), move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Three GPUs are there as well, with bfloat16: two by their maker's data sheets, and one, an H200, as we
+# measured it, by large products and large copies. **How many tokens at once does the H100 need until memory no longer sets the limit? And your processor?**
 
 # %% tags=["nbval-ignore-output"]
 from gmlp.viz.scaling_up import roofline
 
 gpus = {"A100, data sheet": (312e12, 2.039e12, 2), "H100, data sheet": (989e12, 3.35e12, 2)}
+gpus["H200, measured"] = (768e12, 4.08e12, 2)  # python -m benchmarks.gpu
 roofline(peak_flops, peak_bytes, others=gpus)
 
 # %% tags=["nbval-ignore-output"]
@@ -580,9 +581,11 @@ for name, (flop_rate, byte_rate, size) in {"yours": (peak_flops, peak_bytes, 4),
         f"{name:16} {flop_rate / byte_rate:3.0f} FLOPs for each byte; busy from {tokens} tokens"
     )  # of 1, 2, 4 …
 assert (busy["A100, data sheet"], busy["H100, data sheet"]) == (256, 512)
+flop_share, byte_share = 768 / 989, 4.08 / 4.8  # 989 TFLOP/s and 4.8 TB/s: its data sheet
+print(f"the H200 gave {flop_share:.0%} of the FLOPs and {byte_share:.0%} of the bytes it promises")
 
 # %% [markdown]
-# The faster the arithmetic, the more tokens it wants at once. And the dashed line stays where it is: two numbers read and one written for one operation, whatever the batch.
+# The faster the arithmetic, the more tokens it wants at once. (The H200 is an H100 with faster memory. What a data sheet promises is a roof over the roof.) And the dashed line stays where it is: two numbers read and one written for one operation, whatever the batch.
 #
 # ## 12.8 Fewer trips: `torch.compile`
 #
@@ -635,8 +638,20 @@ else:
 # Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run expect little or nothing of a GPU:
 # each operation is over before the next one has been asked for. It needs a larger model.
 #
-# One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits. (No GPU was at hand when this lesson was written, so there are no figures
-# of ours here.)
+# So take eight layers of 1024 channels, and 32 windows of 512 bytes a step: the model of the last cell of this section. On the H200 of the roofline above (PyTorch 2.11), products of large matrices run
+# at 51 TFLOP/s in float32 and at 768 in bfloat16. **Predict:** how many times as fast does a step become?
+
+# %%
+# NVIDIA H200, python -m benchmarks.gpu, kept in benchmarks/results/gpu.json: tokens a second.
+H200 = {"float32": 124_187, "bfloat16": 559_704, "bfloat16, compiled": 829_288}
+print(f"products of large matrices: {768 / 51:.0f} times as fast with bfloat16")
+for name, rate in H200.items():
+    print(f"{name:18} {rate:9,} tokens a second: {rate / H200['float32']:.1f} times as many")
+
+# %% [markdown]
+# Far fewer than fifteen. Once the products are so fast, the rest is what takes the time: norms, gates, GELU, all of them on the slope of the roof, where faster arithmetic changes nothing. Fewer trips do: that is why compiling pays here.
+#
+# Now yours. One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits.
 
 # %% tags=["gpu", "nbval-ignore-output"]
 if not torch.cuda.is_available():

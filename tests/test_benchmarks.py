@@ -1,5 +1,6 @@
 """Benchmarks: that they measure what they say. No test here asserts a time."""
 
+import ast
 import copy
 import gc
 import json
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import original
+from benchmarks import gpu, original
 
 MODEL = {"num_tokens": 16, "dim": 8, "depth": 2, "seq_len": 24}
 FOLDED = MODEL | {"reversible": True, "window": (4, (16, 2)), "act": nn.Tanh()}
@@ -254,3 +255,45 @@ def test_bad_arguments_are_named(arguments, message, capsys):
     with pytest.raises(SystemExit):
         original.main(arguments)
     assert re.search(message, capsys.readouterr().err)
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+
+GPU = json.loads((Path(gpu.__file__).parent / "results" / "gpu.json").read_text("utf-8"))["rows"]
+
+
+def test_what_was_measured_on_a_gpu_is_what_the_benchmark_asks_for():
+    assert list(GPU) == [*gpu.ROWS, "learning"]
+    runs = [gpu.Run(*(run[name] for name in gpu.Run._fields)) for run in GPU["learning"]["runs"]]
+    assert runs == gpu.RUNS
+    for run in GPU["learning"]["runs"]:
+        assert run["best_nats"] == min(run["nats"])
+        assert len(run["nats"]) == run["steps"] / gpu.EVERY
+
+
+def test_lesson_12_says_what_was_measured_on_a_gpu():
+    lesson = (Path(__file__).resolve().parents[1] / "lessons" / "12_scaling_up.py").read_text(
+        "utf-8"
+    )
+    rates = re.search("^H200 = (.*)$", lesson, re.M)[1]
+    assert ast.literal_eval(rates) == {
+        name: round(rate) for name, rate in GPU["large"]["tokens_a_second"].items()
+    }
+    limits = GPU["ceilings"]
+    flops, traffic = limits["bfloat16_flops"] / 1e12, limits["bytes"] / 1e12
+    assert f'"H200, measured"] = ({flops:.0f}e12, {traffic:.2f}e12, 2)' in lesson
+    assert f"{flops:.0f} / 989, {traffic:.2f} / 4.8" in lesson
+    assert (
+        f"at {limits['float32_flops'] / 1e12:.0f} TFLOP/s in float32 and at {flops:.0f}" in lesson
+    )
+    assert GPU["large"]["device"] == limits["device"] == "NVIDIA H200"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_without_a_gpu_it_says_so_and_names_the_other(capsys):
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "no GPU here; python -m benchmarks.original runs on a CPU" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gpu.main(["--only", "speed"])
+    assert "'speed'; the rows are ceilings, recipe_16k" in capsys.readouterr().err

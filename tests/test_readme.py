@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -127,6 +128,37 @@ def test_the_sentences_beside_a_transformer_are_what_was_measured():
     assert said in README.replace("\n", " ")
     for run in result("learning_rates")["runs"]:
         assert f"{run['parameters']:,}" in README
+
+
+def test_the_sentences_about_a_gpu_are_what_was_measured():
+    rows = result("gpu")["rows"]
+    text = README.replace("\n", " ")
+    assert all(f"On one {row['device']}" in text for row in rows.values())
+
+    step = rows["recipe_16k"]
+
+    def took(precision, side):
+        return f"{1000 * step[precision]['seconds'][side]:.0f} ms"
+
+    def peak(side):
+        return f"{step['float32']['peak_bytes'][side] / 1e9:.1f} GB"
+
+    assert (
+        f"takes {took('float32', 'ours')} and {peak('ours')} in float32, the research code "
+        f"{took('float32', 'original')} and {peak('original')}; with bfloat16 it is "
+        f"{took('bfloat16', 'ours')} and {took('bfloat16', 'original')}."
+    ) in text
+
+    runs = rows["learning"]["runs"]
+    theirs = [run for run in runs if run["model"] == "Transformer"]
+    ours = [run for run in runs if run["model"] == "gMLP"]
+    best = min(ours, key=lambda run: run["best_nats"])
+    lowest = statistics.median(run["best_nats"] for run in theirs)
+    assert len(theirs) == 3 and len(ours) == 5
+    for nats, run in ((lowest, theirs[0]), (best["best_nats"], best)):
+        assert f"{round(nats, 3):.3f}" in text
+        assert f"{run['parameters'] / 1e6:.1f} M parameters" in text
+    assert lowest < best["best_nats"] and "there the Transformer is ahead" in text
 
 
 def test_the_exercises_are_counted():
