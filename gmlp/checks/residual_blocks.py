@@ -111,7 +111,7 @@ def _use_layer(
     inside = {*sgu.modules()}
     for part in made.modules():
         for given in (norm, proj_in, proj_out):
-            if part in inside or type(part) is not type(given):
+            if part in inside or not isinstance(part, type(given)):
                 continue
             own = dict(part.named_parameters())
             if {key: p.shape for key, p in own.items()} == {
