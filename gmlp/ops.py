@@ -114,9 +114,10 @@ def local_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return in_blocks(_LocalMix, v, weight, bias)[:, :n]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def in_blocks(mix: type[torch.autograd.Function], *tensors: Tensor) -> Tensor:
     """``mix.apply``, hidden from ``torch.compile``, which would copy ``W`` for every block."""
+    if torch.compiler.is_compiling():  # not as a decorator: that alone takes seconds to import
+        return torch.compiler.disable(mix.apply)(*tensors)
     return mix.apply(*tensors)
 
 
