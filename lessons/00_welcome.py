@@ -189,8 +189,8 @@ print(f"{by_hand:.2f} bits per byte")
 
 # %% [markdown]
 # Well below 8, by counting alone. `count_bits` from the package gives the same number, and can do more: it counts what came after the last $k$
-# bytes, the **context**. After `q` comes `u`. (Again one byte more is pretended, now spread as the counter with $k - 1$ bytes of context would
-# guess. If a context was never seen, that guess is all there is.)
+# bytes, the **context**. After `q` comes `u`. (Again one byte more is pretended. It is shared out not evenly, but by the guess of the counter with $k - 1$
+# bytes of context; after a context that was never seen, only that guess is left.)
 #
 # **Predict** the bits for one and for two bytes of context. And is there an end to it: what about six?
 
@@ -279,7 +279,7 @@ assert tiny_bits < valid_bits[best] - 0.1
 
 # %% [markdown]
 # The small gMLP beats every counter that we tried. Like them, it has learned from the training part only. This ladder comes back in lesson 04, where your own model gets a rung. (It was trained with one version of Python. With
-# another, some of your validation part may be text that it has read; its card, `gmlp/assets/tiny.md`, says so, too.)
+# another, some of your validation part may be text that it has read; its description, `gmlp/assets/tiny.md`, says so, too.)
 #
 # ## Do you remember?
 #

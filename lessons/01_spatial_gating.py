@@ -216,11 +216,11 @@ class SGU(nn.Module):
         self.weight = nn.Parameter(small)
         self.bias = nn.Parameter(torch.ones(seq_len))
 
-    def forward(self, x):  # (b, n, d)
-        u, v = x.chunk(2, dim=-1)  # (b, n, d/2) each
+    def forward(self, x):  # (b, n, dim)
+        u, v = x.chunk(2, dim=-1)  # (b, n, dim/2) each
         v = self.norm(v)
-        gate = self.weight @ v + self.bias[:, None]  # (n, n) @ (b, n, d/2) + (n, 1)
-        return gate * u  # (b, n, d/2)
+        gate = self.weight @ v + self.bias[:, None]  # (n, n) @ (b, n, dim/2) + (n, 1)
+        return gate * u  # (b, n, dim/2)
 
 
 def sgu_network(unit=SGU):
@@ -399,9 +399,9 @@ for seed in range(4):
 print("one matrix, four seeds:", [round(accuracy, 2) for accuracy in one_head])
 
 # %% [markdown]
-# It never gets there. The reason stands in the formula: all channels share *one* recipe $W$. Position 3 may collect from its mirror image and from its
+# It does not get there, with none of four seeds. The reason stands in the formula: all channels share *one* recipe $W$. Position 3 may collect from its mirror image and from its
 # left neighbour, but both arrive in the same channels. Call the vector of the mirrored letter $p$, that of the left neighbour $q$. In $p + q$ both letters are there, but
-# not which is which. In $2p + q$ one of them is louder. Both sets of scores read this same sum, so whatever weights a set has for a letter, they count double where it is the mirrored one, and the louder letter wins in both.
+# not which is which. In $2p + q$ one of them is louder. The scores for the neighbour read this same sum, in which the mirrored letter weighs double, so there too the mirrored letter wins.
 #
 # (Some seeds find $p - q$: one set of scores looks for the letter that comes in with plus, the other for the one with minus. But where the two letters are equal, one time in ten,
 # nothing is left, and at positions 0 and 6 the mirror image *is* the left neighbour: one letter cannot come in with plus and with minus at once, so one of the sets misses it. So it gets $\frac{10}{12} \cdot \frac{9}{10} = 0.75$, and hardly more.)

@@ -168,7 +168,7 @@ print(f"mean over all 32: {window_bits.mean():.2f}, of which the last one makes 
 #
 # ## 2.3 The Jacobian: all leaks at once
 #
-# One changed byte shows what leaks from *one* position. We can have all positions in one picture: how much does the output at $i$ react when the
+# What you see in the square depends on the byte that was put in. Derivatives need no replacement: how much does the output at $i$ react when the
 # input at $j$ changes a little? An output has 256 numbers; we follow the largest, the score of the byte that it finds likeliest. An input is a byte,
 # and a byte has no small changes; we change the vector that the embedding makes of it. Its $d$ numbers give $d$ derivatives, together a vector, and we keep
 # its length, written ‖ ‖:
@@ -274,7 +274,7 @@ assert moved(off_by_one, n - 1) == [n - 2, n - 1]
 # %% [markdown]
 # One diagonal too many, and the score is as absurd as without any mask: in each row only one entry leaks, and it is the one with the answer. A mask that is *almost* right is no better than none.
 #
-# **Third: copied from attention.** There (lesson 06) the mask goes in as $-\infty$, because a softmax comes after it and
+# **Third: copied from attention.** There (lesson 06) the mask goes in as $-\infty$, because a softmax comes after it ($e$ to the power of each score, divided by their sum) and
 # turns $-\infty$ into 0. No softmax follows here.
 
 
@@ -358,7 +358,7 @@ for i, j in ((3, 3), (3, 4), (3, 5)):
 assert with_leak[4] < min(with_leak[3], with_leak[5]) - 0.05
 
 # %% [markdown]
-# Right above the diagonal stands the answer, and only that leak pays. (It saves a fraction of a bit, because one position of eight can use it.)
+# Right above the diagonal stands the answer, and of these two only that leak pays. (It saves a fraction of a bit, because one position of eight can use it.)
 #
 # Now a fair examination. At position 15, ask once with the whole window there, and once with the text cut off after byte 15, as it is for a
 # writer. **Predict:** whose bits will change?

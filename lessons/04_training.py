@@ -78,7 +78,7 @@ print(f"{'in all':10} {sum(p.numel() for p in model.parameters()):7,}")
 
 # %% [markdown]
 # Is something missing? A Transformer adds a vector for each position to the embedding, since attention by itself does not know
-# where a token stands. Here each position has its own row of $W$, and that is enough.
+# where a token stands. Here each position has its own row of $W$, which tells how far every other stands from it, and that is enough.
 #
 # ## 4.2 Batches
 #
@@ -535,8 +535,8 @@ for name, losses in sweep.items():
     assert min(losses, key=losses.get) == best_peak[name]
 
 # %% [markdown]
-# **What may you conclude?** On this text, with these few steps, at this size, the gMLP learns faster; no rate of the Transformer comes near. **What may you
-# not?** Nearly everything else. The Transformer has not even passed counting with two bytes: it is far from finished, and what happens after ten or
+# **What may you conclude?** On this text, with these few steps, at this size, the gMLP learns faster: no rate of the Transformer comes near the gMLP's best (at a bad rate, 0.001, its lead is gone). **What may you
+# not?** Nearly everything else. PyTorch's four Transformer layers start as copies of one; nobody tuned that start, and a better one may help. The Transformer has not even passed counting with two bytes: it is far from finished, and what happens after ten or
 # a hundred times the steps, we have not seen. The rates were chosen on the same validation part, and it is one text and one seed. Lesson 13 compares
 # with several seeds, error bars and longer runs; lesson 06 shows a task at which the gMLP fails and attention shines.
 #
@@ -559,7 +559,9 @@ viz.training_weights(
 # through $u$.) Half-way through the run most of it is there.
 #
 # In the picture every row looks like the one above it, one step to the right. **Is that so?** Draw the rows over the distance that they look back, and they
-# should lie on one another. Touch some rows. And a number for each layer, over the first 16 distances: how well does the mean of all rows stand for the single rows? At 1 all rows are equal; at 0 their mean is zero and tells nothing about any of them.
+# should lie on one another. Touch some rows.
+#
+# And a number for each layer, `agreement`: the square of the mean row over the mean of the squares, both summed over the first 16 distances. At 1 all rows are equal; at 0 their mean is zero and tells nothing about any of them.
 
 
 # %% tags=["nbval-ignore-output"]

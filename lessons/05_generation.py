@@ -147,7 +147,7 @@ for T in (0.01, 0.5, 1, 2, 1000):
 # Half the temperature doubles every logit, and $e^{2x} = (e^x)^2$: it squares all chances, and scales them to sum up to one again. So what was likely gets likelier: near 0 only the best is left, and we are back at greedy. High temperatures make all alike:
 # in the last line the four hold no more than their 4 places in 256.
 #
-# Now look at the column *all others*. At $T = 1$ it is small but not zero. Some of it is right, as the `l` of *place*; the rest is shared by some 250 bytes that cannot follow `The p`. It sounds like
+# Now look at the column *all others*. At $T = 1$ it is small but not zero. Some of it is right, as the `l` of *place*; the rest is shared by some 250 bytes, hardly any of which can follow `The p`. It sounds like
 # nothing. But if every byte carries a small risk, every few lines have a slip. At $T = 2$ it is a quarter.
 #
 # ## 5.3 Top-k: cut the tail
@@ -188,7 +188,7 @@ try:
 except IndexError as error:
     print("ours   IndexError:", error)
 
-nothing = torch.full_like(ten, -math.inf)  # what it means: all are dropped
+nothing = torch.full_like(ten, -math.inf)  # no logit is kept: all are -inf
 chances = nothing.softmax(-1)
 print("chances", chances[:3].tolist(), "…")
 try:
@@ -200,7 +200,7 @@ except RuntimeError as error:
 # A tenth of ten is none. On paper it is one; in binary numbers a tenth does not exist, the product ends a hair below one, and `int` cuts off what stands behind the point. What does a
 # sampler do that may keep nothing?
 #
-# Ours stumbles at once, since it asks for the last of no values. A version that starts with a row of $-\infty$ and fills in the best goes on, to $\frac{0}{0}$ in the softmax: NaN, far from where the mistake is. You will meet the code that does
+# Ours stumbles at once, since it asks for the last of no values. Another version starts with a row of $-\infty$ and copies the best $k$ into it. With $k = 0$ it copies none and does not complain, and the softmax divides 0 by 0: NaN, far from where the mistake is. You will meet the code that does
 # this in lesson 11. So: give $k$ as a number, at least 1.
 #
 # ## 5.4 Top-p: as many as it takes
@@ -236,7 +236,7 @@ for p in (0.5, 0.9, 0.99):
 
 # %% [markdown]
 # The same $p$, and a set that is small where the model is sure and large where it is not. (Before the first byte stands nothing, so it always stays: this filter
-# cannot come out empty.)
+# cannot come out empty. Top-k and top-p are called filters; the filter of lesson 04 was another thing.)
 #
 # **Predict:** now use a temperature of 2 *and* a filter. Does it matter which comes first, for top-k? For top-p?
 
@@ -405,13 +405,13 @@ for n in (32, 128, 512, 2048):
 # At $n = 512$ it is 366 times fewer. One row over $n$ positions costs $2dn$, the linear layers cost $6d^2$, so up to $n = 3d$ most of the work of a step does not even depend on how
 # long the text is.
 #
-# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ from which the byte at the slider was drawn, the row of the byte before it. **Move the slider to the middle, then one step on: how many
+# Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that was at work when the byte at the slider was drawn: that of the position before it, the last one already read. **Move the slider to the middle, then one step on: how many
 # cells stop being grey? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is only part of a letter.)
 
 
 # %% tags=["nbval-ignore-output"]
 def strongest(layer):
-    """How far back each row looks most: {0} is the position itself, {1} the one before it."""
+    """How far back each row looks most, for the answer below: 0 is the position itself."""
     W = model.blocks[layer].fn.fn.sgu.mixing_matrix(45)[0]
     return {i - W[i].abs().argmax().item() for i in range(13, 45)}
 
@@ -484,7 +484,7 @@ def write_cached(model, prompt, length, choose, unit_step=unit_step):
 
 
 # %% [markdown]
-# The examination: the same prompt, the same dice, with the cache and without. Every byte must be the same. And the logits, at each position? Not to the last bit: a sum over one row is rounded otherwise than a product of matrices.
+# The examination: the same prompt, the same dice, with the cache and without. Every byte should be the same (rounding can turn a draw, but hardly ever does). And the logits, at each position? Not to the last bit: a sum over one row is rounded otherwise than a product of matrices.
 
 
 # %%
@@ -675,7 +675,7 @@ assert (slid - honest).abs().max() > 0.1
 # out differently. Of the whole cache only the first layer still holds: there $v$ is made from the byte alone, before any row of $W$.
 #
 # So something has to be read again. How much, and how often? `generate` has a number for it, `keep`: when the context is full, start afresh with the last `keep` bytes, and
-# go on with a cache from there. It reads through `model.step(tokens, cache)`, the library's version of your `model_step`. We put a counter in front of that.
+# go on with a cache from there. It reads by calling `model.step(tokens, cache)`, the library's version of your `model_step`. We count what each call is given.
 
 
 # %%
@@ -696,7 +696,7 @@ for keep in (128, 127, 96, 64, 32):
     print(f"keep {keep:3}: {bytes_read(keep):5.1f} bytes read for each that is written")
 
 # %% [markdown]
-# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. Keep one byte less, 127, and one place is free: 128 bytes are read for two that are written, which halves the bill. With half of the context, the default, each byte is read about twice.
+# To keep everything is the loop of lesson 02: it always sees 128 bytes, and reads them for every one that it writes. Keep one byte less, 127, and one place is free: 128 bytes are read for two that are written, which halves the bill. If you do not set `keep`, it is half of the context, and each byte is read about twice.
 #
 # And what does it lose? After each new start it sees only 64 bytes, and up to 128 before the next. **Predict:** does a byte cost fewer bits when 128 bytes have been seen, or are 64 enough? Are 16?
 
@@ -834,5 +834,5 @@ print("texts: equal to yours")
 #
 # **Practise:** the [exercises](../exercises/05_generation.ipynb) of this lesson: five, in about 70 minutes.
 #
-# **Next:** a row of $W$ listens at fixed distances, whatever the text says. In some tasks *what* was said decides where to look. Lesson 06 shows one at which a gMLP is
+# **Next:** a row of $W$ listens at fixed places, whatever the text says. In some tasks *what* was said decides where to look. Lesson 06 shows one at which a gMLP is
 # stuck, and how little attention it takes.

@@ -6,7 +6,7 @@
 # When you are done you can
 #
 # 1. say what a row of $W$ cannot know, and show it with a game;
-# 2. tell what a model has *not* learned from how it guesses: find a simple guesser that scores the same;
+# 2. tell, from how a model guesses, what it has *not* learned: find a simple guesser that scores the same;
 # 3. build one causal **attention** head: query, key, value, scores, softmax, weighted sum;
 # 4. get its mask wrong in two ways, and catch both;
 # 5. add the head to the gate of a block, and say what it buys on the game, and what on text.
@@ -46,19 +46,21 @@ from gmlp.viz.tiny_attention import attention_rows, tiny_attention_diagram
 # %%
 game = {"keys": 8, "values": 8, "pairs": 13}
 names = list("abcdefgh12345678")
-n, d = 2 * game["pairs"] - 1, 64  # positions (the last value is only an answer), channels
+n, d = 2 * game["pairs"] - 1, 64  # 26 letters less the last, which is only asked for; channels
 
 tokens, targets = recall_batch(3, **game, seed=44)  # (b, n) each
 # targets: the answer at a question, -100 elsewhere
 for text, asked in zip(tokens, targets >= 0, strict=True):
     print("text     ", " ".join(names[token] for token in text))
     print("questions", " ".join("?" if question else " " for question in asked))
-    (place,) = (text[:-1] == text[-1]).nonzero().flatten().tolist()
+    place = (text[:-1] == text[-1]).nonzero().flatten().tolist()[-1]  # where it was told last
     print(f"the answer to the last one stands at position {place + 1}, of 0 to {n - 1}\n")
 
 # %% [markdown]
 # Answer some, and watch what you do: you search the line for the same letter, wherever it stands, and read what stands behind it. Where that is, differs from text
 # to text.
+#
+# (Two keys may have the same value.)
 #
 # Now recall what a row of $W$ is: a list of numbers, one for each earlier *position*, fixed when training ends. The last row is the same for all three texts. It knows
 # **place**. What we need here is **content**: which letter stands there.
@@ -300,7 +302,7 @@ assert moved(masked_after, m - 1) == list(range(m))
 # All of them. The softmax divides by the sum over *all* scores, the later ones too. So the size of every weight tells something of the future, and training has every
 # reason to read it. **A mask must stand before the sum that it is to keep clean.**
 #
-# **Second try:** the mask first, as $-\infty$, which the softmax turns into 0. And a slip of the finger: softmax along the wrong axis, beside the right one.
+# **Second try:** the mask first, as $-\infty$, which the softmax turns into 0. Twice: once with a slip of the finger, the softmax along the wrong axis, and once right.
 
 
 # %%
@@ -394,7 +396,7 @@ assert amlp_accuracy[0] < 0.5 and min(amlp_accuracy[-1], amlp_changes) > 0.95
 #
 # ## 6.7 Who does what?
 #
-# Two layers, and in each a $W$ and a head. Silence one after the other in the trained model, and examine it again. **Predict:** which of the four can it do
+# Two layers, and in each a $W$ and a head. Silence one of the four at a time in the trained model, and examine it again. **Predict:** which of the four can it do
 # without?
 
 
@@ -465,7 +467,7 @@ attention_rows(finished_model, tokens, names)
 #
 # ## 6.8 Could $W$ do it alone?
 #
-# It could, with pencil and paper. Give *each pair* of key and value a channel of $v$: 8 × 8. Where `f3` is told, channel (f, 3) holds 1. (The two letters stand at two positions. A first layer would
+# It could, with pencil and paper. Give each *possible* pair of key and value a channel of $v$: 8 × 8. Where `f3` is told, channel (f, 3) holds 1. (The two letters stand at two positions. A first layer would
 # bring them together: its $W$ fetches the key, its gate multiplies the two. The code writes that product down directly.) A row of ones adds up the past, so channel (f, 3) of the gate says whether
 # `f3` was told. Now $u$ opens the eight channels of the key that is asked for:
 
@@ -490,7 +492,7 @@ assert found.all()
 # for *one* key and *one* value. And being possible does not mean that training finds it. The gMLP above has 64 channels in its gate, and stood still.
 #
 # So does **depth** help, more gates one after the other? Here is the game with 16 keys, 16 values and 25 pairs, three seeds for each model, 2,000 steps, as measured by
-# `benchmarks/recall.py`. The middle one of three values, after every 200 steps:
+# `benchmarks/recall.py`. The median accuracy of three seeds, after every 200 steps:
 
 # %%
 measured = {  # a row for each seed; a run that has reached 99.5 % ends, and keeps its last
@@ -584,7 +586,7 @@ assert gap < 0.2
 #
 # ## 6.10 The finished module
 #
-# `Attention` is your head. Below is its `forward`. In `attend` scores, mask, softmax and sum are one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does. It says `q, k, v` for your `q, key, value`; the $k$ in its comments is still the size.
+# `Attention` is your head. Below is its `forward`. Its helper `attend` does scores, mask, softmax and sum in one function of PyTorch, `scaled_dot_product_attention`, which is fast and does what yours does. It says `q, k, v` for your `q, key, value`; the $k$ in its comments is still the size.
 
 # %%
 print(inspect.getsource(Attention.forward))

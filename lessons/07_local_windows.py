@@ -27,6 +27,7 @@ from gmlp import (
     PreNorm,
     Residual,
     bits_per_byte,
+    count_bits,
     gMLPBlock,
     learning_rate,
     load_corpus,
@@ -167,13 +168,13 @@ assert behind and not front
 # Behind the text you may append what you like: in a causal model nobody reads it, for it stands in everybody's future. In front, even zeros do harm. They add nothing
 # to any sum (they pass this fresh norm as zeros; 7.5 returns to that), but they push every letter two places on, to another row of $W$.
 #
-# Padded in front, a letter that is not yet written changes all that was said before it. That is a leak, though a small one: it tells how long the text will be. **We
+# Padded in front, the number of zeros depends on how long the text is. So a letter still to come shifts all earlier ones, and changes what they say. That is a leak, though a small one: it tells how long the text will be. **We
 # pad behind, and cut off.**
 #
 # ## 7.3 Each window by itself
 #
 # The simplest unit with windows: take the windows as if each were a text of its own, all with the same small matrix, $w$ by $w$. `look` says what a
-# window gets to see, and `matrix` which of it counts; later versions will change only these two.
+# window gets to see, and `matrix` which of it counts; later versions will change hardly more than these two.
 
 
 # %%
@@ -360,10 +361,10 @@ viz.matrices(
 # ## 7.5 Three more ways to get it wrong
 #
 # Next: `tril(w + 1)`, off by one; and `roll(-1)` instead of `roll(1)`, the wrong way round. Our game asks for the past; it may not notice who reads the future. So here is
-# another one, which **nobody can win**: *ahead*, say your *right* neighbour's letter. Nothing in a random word tells it. (The last position is asked for the first
+# another one, which **nobody can win**: *ahead*, say your *right* neighbour's letter. No causal unit can: nothing to the left of a letter tells it. (The last position is asked for the first
 # letter, which stands three windows back: too far for us.) Who does better than one in ten is reading what it may not.
 #
-# **Predict** six patterns: three units, two games. Which positions does `tril(w + 1)` betray in *ahead*, and which the wrong way round?
+# **Predict** six patterns: three units, two games. At which positions does *ahead* catch `tril(w + 1)`, and at which the wrong way round?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -390,7 +391,7 @@ for kind, known in {MyLocalSGU: (13, 0), OffByOne: (13, 10), WrongWay: (10, 4)}.
 # In *shift*, *off by one* looks as good as the right unit. In *ahead* it knows its right neighbour wherever that stands in the same window. *Wrong way* knows it at the end of each window, where the neighbour opens the next one;
 # and its last position even knows the first letter, because of the ring. The right unit is at chance, as it must be. **Test a causal model with a game that it must lose.**
 #
-# The last mistake is the quietest. "Nothing" is a zero *after* the norm. Who puts the zeros in front first and norms then gets what `LayerNorm` makes of them: its own bias. That
+# The last mistake is the quietest. "Nothing" is a zero *after* the norm. If you put the zeros in front first and norm afterwards, you get what `LayerNorm` makes of them: its own bias (it multiplies each channel by a learned number and adds another, which start at 1 and 0). That
 # is zero in a fresh unit, and something else after training.
 
 
@@ -415,7 +416,7 @@ print("pairs of the future that it reads:", int(reads(quiet)[future].sum()))
 assert (accuracy > 0.9).sum() == 13
 
 # %% [markdown]
-# A fresh unit passes, *shift* is won as by the right one, and the Jacobian is clean. Still the first window hears a voice where nobody stands. It is no leak; but the unit no longer does what its
+# A fresh unit passes, it scores in *shift* like the right one, and the Jacobian is clean. Still the first window hears a voice where nobody stands. It is no leak; but the unit no longer does what its
 # equation says. (In 7.8, before a softmax, such a nothing does more harm.) Here is what the right one says, for position $i = a\,w + r$, row $r$ of window $a$:
 #
 # $$gate_i = \sum_{j=(a-1)w}^{i} W_{r,\;j-(a-1)w}\;\mathrm{LayerNorm}(v)_j + b_r \qquad (\text{nothing where } j < 0)$$
@@ -434,7 +435,7 @@ for n_long in (256, 1024, 4096, 16384):
 
 # %% [markdown]
 # The cost grows with $n \cdot w$ and no longer with $n^2$. By this count there is nothing to gain at $n = 2w$. But both columns count the zeros above the diagonal. The finished unit of lesson 02
-# skips most of its own, so the true lead is about half as large, and windows pay from about $n = 4w$ on. And the clock, with windows of 64?
+# skips most of its zeros, so the true lead is about half as large, and windows pay from about $n = 4w$ on. And the clock, with windows of 64?
 
 # %% tags=["nbval-ignore-output"]
 local = {n: seconds(MyLocalSGU(64, 64), n) for n in lengths}
@@ -503,7 +504,7 @@ for depth, known in ((1, 4), (2, 8)):
 
 # %% [markdown]
 # One layer knows the letter at 6 and 7, not at 8 and 9, and again at 10 and 11: the saw, seen from inside. (Position 8 opens window 2. It reads from 4 on, and its letter stands at
-# 2.) With two layers all eight know it: someone in between, who has heard the letter, passes it on.
+# 2.) With two layers all eight, 6 to 13, know it: someone in between, who has heard the letter, passes it on.
 
 # **Predict:** how far does position $i$ hear through $L$ layers? And how many layers of windows of 128 does a text of 16,384 need, so that the last position hears the first?
 # Follow the windows, not the letters.
@@ -532,7 +533,7 @@ print("layers for 16,384 positions with windows of 128:", needed)
 # no use: the walls stay where they are.) 127 layers for a chapter of a book are too many;
 # lesson 08 has another idea.
 #
-# To be *able* to hear is not to hear *well*. The figure has the same four layers, fresh and untrained, on 32 positions, and shows how strongly the gradient arrives. **Which positions does the last one hear
+# To be *able* to hear is not to hear *well*, least of all before training. The figure has the same four layers, fresh and untrained, on 32 positions, and shows how strongly the gradient arrives. **Which positions does the last one hear
 # through two layers, but not through one, and how do their colours compare with the nearest ones?** Move *layers* from right to left.
 
 # %% tags=["nbval-ignore-output"]
@@ -544,9 +545,11 @@ viz.receptive_field(LanguageModel(10, d, 32, deep), 32)
 #
 # ## 7.8 The same windows for attention
 #
-# The head of lesson 06 pays $n^2$ too: a score for each pair of positions. It can have the same windows, **local attention**. A pair is a window with the
-# one before it, $2w$ positions. `unfold(axis, size, step)` takes `size` entries, goes `step` on, takes again. So put one window of nothing in front; then `unfold(1, 2 * w, w)` takes the pairs one
-# after another. (In front, although 7.2 forbade it? A *whole* window leaves each position in its own row of its own window.) Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
+# The head of lesson 06 pays $n^2$ too: a score for each pair of positions. It can have the same windows, **local attention**. Call a window with the
+# one before it a double window: $2w$ positions. `unfold(axis, size, step)` takes `size` entries, goes `step` on, takes again. So put one window of nothing in front; then `unfold(1, 2 * w, w)` takes the double windows one
+# after another. (In front, although 7.2 forbade it? A *whole* window leaves each position in its own row of its own window.)
+#
+# Then as in the unit: zeros for the nothing, and `tril(w)` for the future. The scores of what must not be read become $-\infty$,
 # before the softmax.
 #
 # **Predict:** let all scores be 0. Position 0 has nobody to listen to but itself. Which share of its attention does it give to itself?
@@ -594,7 +597,7 @@ def my_local_attention(head, x):
 
 
 # %% [markdown]
-# Now position 0 hears itself, and all of it. The values go into pairs as the keys did, and the shares weigh them: that is the whole head. The finished one of 7.10 will tell whether it is right.
+# Now position 0 hears itself and nothing else. The values go into pairs as the keys did, and the shares weigh them: that is the whole head. The finished one of 7.10 will tell whether it is right.
 #
 # ## 7.9 The same on text
 #
@@ -633,9 +636,10 @@ for name, (bits, took, numbers) in results.items():
     print(f"{name:13} {numbers:9,} parameters {took:5.1f} CPU s  {bits:.2f} bits per byte")
 (whole_bits, whole_took, _), (local_bits, local_took, _) = results.values()
 assert local_bits < whole_bits + 0.1 and whole_took > 1.5 * local_took
+assert min(local_bits, whole_bits) > count_bits(train_text, valid_text, 1)
 
 # %% [markdown]
-# The windows took less time, and their bits are no worse: so far the distant part of $W$ has bought nothing. Besides "what matters is near" there is a likely reason: the rows. The whole $W$ has 2,048 of them, and each learns from its own
+# Both have a long way to go: counting with one byte of context, as in lesson 00, does better. The windows took less time, and their bits are no worse: so far the distant part of $W$ has bought nothing. Besides "what matters is near" there is a likely reason: the rows. The whole $W$ has 2,048 of them, and each learns from its own
 # position only. With windows 32 rows serve all 64 windows of the piece, so each row sees 64 times as many examples.
 #
 # **What may you not conclude?** That far text is useless. Sixty steps are a beginner's, it is one rate and one seed, and a bracket that was opened a page ago is out of
@@ -672,8 +676,8 @@ print("unit, head and padding: equal to yours on", tuple(x.shape))
 #
 # It writes, too (`step`, lesson 05). A position asks for nothing older than the window before its own, so a layer that writes has to keep two windows, however long the text becomes.
 #
-# Last, a test for every such unit: *a window as long as the text is no window at all*. Then there is only the first one, nobody stands before it, and half of the $(w, 2w)$ matrix must do what the
-# whole $W$ of lesson 02 does. **Predict:** which columns are that half, if $n = 14$ and $w = 20$? And which of our wrong units pass?
+# Last, a test for every such unit: *a window as long as the text is no window at all*. Then there is only the first one, nobody stands before it, and the right half of the $(w, 2w)$ matrix must do what the
+# whole $W$ of lesson 02 does. **Predict:** which of its columns are used, if $n = 14$ and $w = 20$? And which of our wrong units pass?
 
 
 # %%

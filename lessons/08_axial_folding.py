@@ -77,7 +77,7 @@ assert abs(two_layers - 0.1) < 0.02
 # ## 8.2 Dealing cards
 #
 # Take the positions themselves, 0 to 23, and deal them like cards to four players: one to each, then round again. `rearrange`, from lesson 01, says it in one
-# line. `(n e)` cuts the 24 into six rounds of four; from one position to the next `e` goes up by one, and after four of them `n` does. On the right, `e n` gives each player a row. (A name in a pattern is its own: `n` counts the rounds there.)
+# line. `(n e)` cuts the 24 into six rounds of four; from one position to the next `e` goes up by one, and after four of them `n` does. On the right, `e n` gives each player a row. (Names inside a pattern have nothing to do with our variables: there `n` is 6, the rounds, not 24.)
 #
 # **Predict:** to which player does position 13 go, and which card of that hand is it? (Count both from 0.)
 
@@ -143,7 +143,7 @@ print("comes back as  ", tuple(dealt_layer()(x).shape))
 # lists the outputs that move. `jacobian` says in row $i$ how strongly output $i$ reacts to each input $j$. `loud` gives $W$ large random numbers first, so that
 # nothing that is read stays too faint to be seen.
 #
-# **Predict:** windows of four inside a fold of four. Which positions can position 13 read? Write the list. Is 12 in it?
+# **Predict:** windows of four inside a fold of four; a hand of six cards is then two windows, so each card reads all before it in its hand. Which positions can position 13 read? Write the list. Is 12 in it?
 
 
 # %%
@@ -281,7 +281,7 @@ viz.axial_folding(24)
 
 # %% [markdown]
 # **At the stage "folded and mixed", with which fold does position 22 read the fewest, and how many does the convolution give back?** Then move the position
-# to the left: **where does the convolution not help any more?**
+# to the left: **at which position does the convolution add nothing?**
 #
 # <details><summary>The answer</summary>Fold 6 leaves it four: 4, 10, 16 and 22. The convolution gives back the other 19, so that it reads all 23; and so it is with every fold. At position 0
 # it does not help: there is nobody to collect from.</details>
@@ -398,7 +398,7 @@ for name, layer in {"ours": dealt, "(e b)": shuffled}.items():
 # ## 8.6 Division with remainder
 #
 # Back to the game, with one folded layer, for the distances 11, 12 and 14. Inside a hand one can only go in steps of four; the kernel goes
-# 0 to 3 positions further. **Predict** for each: how many cards before its own does a row of $W$ look, and how many positions the kernels?
+# 0 to 3 positions further. **Predict** for each: how many cards back will a row of $W$ look, and how many positions back will the kernels look?
 
 # %% tags=["nbval-ignore-output"]
 for distance in (11, 12, 14):
@@ -470,9 +470,10 @@ for every in (1, 2, 4):
 
 # %% [markdown]
 # One layer: 8, 16, 32, which is $2w \cdot e$. Without a fold each further layer adds a window, 4 positions. With fold 4 you might expect a window of each hand, 16. The second layer adds 28 = 16 + 3 · 4.
-# The first kernel collects from the three positions before as well, so three of the four hands reach back over the edge of a window, into one window more.
+# Take position 63. In the second layer it reads back to position 32, and there the kernel of the *first* layer has already brought in 29, 30 and 31: card 7 of hands 1, 2 and 3, one window earlier than
+# card 8, which is 32. So these three hands reach one window further, 4 cards each.
 #
-# And in the fourth hand? Build it in the figure (which writes the 64 positions in several lines). **Windows of 4, fold 4, two layers: which four positions does position 63 not hear?** And **how many layers
+# And the one hand that is left? Build it in the figure (which writes the 64 positions in several lines). **Windows of 4, fold 4, two layers: which four positions does position 63 not hear?** And **how many layers
 # with windows of 8 and no fold hear as much as one layer with windows of 4 and fold 4?**
 
 # %% tags=["nbval-ignore-output"]
@@ -510,7 +511,7 @@ back_to = reads(64, w, 4).float().argmax(dim=1)  # the first position that each 
 assert (torch.arange(64) - back_to).max() == 2 * w * 4 - 1
 
 # %% [markdown]
-# The mixing costs the same: eight hands, each an eighth as long, are $n$ positions together, and each of them takes $2w$ products in each channel, as before. The kernels add $n \cdot e$ in each channel, a few in a hundred. Windows of
+# The mixing costs the same: eight hands, each an eighth as long, are $n$ positions together, and each position takes $2w$ products in each channel, as before. The kernels add $n \cdot e$ in each channel, a few in a hundred. Windows of
 # 1,024 reach as far, and cost eight times as much.
 #
 # Too good? Two things have been given away. **First, a layer in a fold does not know which hand it is playing.** Positions 12 to 15 are all card 3 of their hands, and one row of $W$
@@ -549,9 +550,9 @@ assert near["fold"] < 0.8
 assert min(both, near["windows"], near["windows, fold"], near["fold, fold"]) > 0.95
 
 # %% [markdown]
-# One folded layer is at chance. Why? Let $s$ be its score for *equal* less its score for *different*. It must be above zero for the letters 00 and 11, and below zero for 01 and 10. Your letter $a$ and your neighbour's $b$ are in
+# One folded layer is not better than guessing. Why? Let $s$ be its score for *equal* less its score for *different*. It must be above zero for the letters 00 and 11, and below zero for 01 and 10. Your letter $a$ and your neighbour's $b$ are in
 # different hands, and hands only add up: with everything else fixed, $s = A(a) + B(b)$. But then $s(0, 0) + s(1, 1) = A(0) + B(0) + A(1) + B(1) = s(0, 1) + s(1, 0)$, and what is above zero on the left is
-# below it on the right: impossible.
+# below it on the right: impossible. So at most three of the four cases can be right, and the loss is lowest where it does not decide at all, $s = 0$.
 #
 # Two folds can: the second one may multiply what the first one's kernels have brought to one position. And windows followed by a fold win both games: windows for what is near, the fold for what is far.
 #
@@ -609,7 +610,7 @@ assert text["only the kernel"] < text["windows"] - 0.03
 #
 # ## 8.10 The finished module
 #
-# It is yours; padding and convolution have become functions. A fold of 1 returns in the first two lines: the layer alone, without a convolution.
+# It is yours; padding and convolution have become functions. With a fold of 1, `forward` ends after its first two lines: the layer alone, without a convolution.
 #
 # It also has a method `step`, to write one position at a time as in lesson 05. Every hand has a memory of its own there, each new position goes to the hand whose turn it is, and the kernels keep the last $e - 1$
 # outputs.

@@ -75,7 +75,7 @@ for w, e in schedule:
 
 # %% [markdown]
 # The last one. Dealt to four, 64 positions make sequences of 16, and a window of 16 reads all of that. So this layer can be a plain `CausalSGU` over 16
-# positions; by the law of lesson 07 that is the same function. We shall see what forgetting this costs.
+# positions; a window as long as the text is no window (lesson 07). We shall see what forgetting this costs.
 #
 # Then attention, if wanted, with the same reach; the block; the fold around it; a norm in front.
 
@@ -185,7 +185,7 @@ for reversible in (False, True):
 # Of each layer we want to know: how far back does it reach? How many numbers are in its $W$? How many multiplications does its $W$ cost for each token?
 #
 # With windows, a position reads at most $2w$ positions of its folded sequence, which lie $e$ apart; with the convolution that makes $2we$ positions of the text. Without
-# windows it reads all $n$. For the cost we count, position by position, what it may read: its place in its window, plus a whole window before it if there is one.
+# windows it reads all $n$. For the cost we count, position by position, what it may read: its place in its window, plus a whole window before it if there is one (with $w = 4$, position 5 reads 2 + 4).
 
 
 # %%
@@ -268,7 +268,7 @@ for (w, e), (reach, numbers, products) in facts.items():
 print("most numbers:", max(kinds, key=lambda kind: facts[kind][1]), end="; ")
 print("most multiplications:", max(kinds, key=lambda kind: facts[kind][2]))
 
-per_token = 4 * 64 * 64 + 2 * 64 * 64 + 3 * 64 * 170  # widen, narrow; GEGLU with 170 inside
+per_token = 4 * 64 * 64 + 2 * 64 * 64 + 3 * 64 * 170  # f: widen, narrow; g: 170 inside
 print(f"in every layer besides: {per_token:,} multiplications a token")
 viz.bars(
     {f"({w}, {e})": facts[w, e][2] / per_token for w, e in kinds},
@@ -282,7 +282,7 @@ viz.bars(
 # and (8192, 8), which reaches everything, is cheaper than (2048, 2) in both columns. In the narrow layers $W$ is not even the larger part of the work. What costs is not the number $w$ but what a position really reads, and with one window
 # for all that is on average half of $L$, which each fold makes smaller.
 #
-# A careless version does not see that. It hears "8192" and makes a matrix of 8,192 rows and 16,384 columns. On our small model, with a window of 64 over sequences of 16:
+# A careless version does not see that. It hears "8192" and makes a matrix of 8,192 rows and 16,384 columns. On a small unit, with a window of 64 over sequences of 16:
 
 # %%
 torch.manual_seed(0)
@@ -459,7 +459,7 @@ print("moved by byte 63:", *moved(wake(leaky), 63)[:6], "…")
 assert moved(leaky, 63) == list(range(3, n))
 
 # %% [markdown]
-# Byte 63 belongs to the sequence of 3, 7, 11 … 63, and the unmasked unit betrays it to all of them. The convolution carries it on to the three positions behind each. Only 0, 1 and 2 come before
+# Byte 63 belongs to the sequence of 3, 7, 11 … 63, and the unmasked unit betrays it to all of them. The convolution carries it on to the three positions after each. Only 0, 1 and 2 come before
 # the first of them. One wrong line in one layer, and the test on the outside saw it, through norm, fold and residual.
 #
 # ## 11.6 Reading research code
@@ -542,7 +542,7 @@ def test_a_new_model_listens():
 
 
 # %% [markdown]
-# **Difference 1.** Nobody hears anybody: every $W$ is exactly 0. The third argument, `causal`, lands where `init_eps` stands. It is `False`, which counts as 0 (the mask does not depend on it), and a range of ±0 has one number in it. Training can still begin, since the gradient of $W$ is not zero.
+# **Difference 1.** Nobody hears anybody: every $W$ is exactly 0. The third argument, `causal`, lands where `init_eps` stands. It is `False`, which counts as 0 (their `CausalSGU` masks in any case), and a range of ±0 has one number in it. Training can still begin, since the gradient of $W$ is not zero.
 # But see what it does to our instrument. The last line is the leaky model of 11.5 with such a $W$: its mask is still missing, and now the test passes. That is why `wake` comes first.
 #
 # Next, lesson 09. In the original's sequential model `prob_survival` did nothing; in its reversible one it works. But what happens when all layers
@@ -612,7 +612,7 @@ def test_no_more_than_it_can_use():
 
 
 # %% [markdown]
-# Right to the last number. **Difference 5** you met in 5.3: a filter that keeps a tenth of the tokens keeps none of ten. And in 11.1 a `strict=True` was waiting for its reason.
+# Right, to the last digit. **Difference 5** you met in 5.3: a filter that keeps a tenth of the tokens keeps none of ten, because `int` cuts 0.99… down to 0. And in 11.1 a `strict=True` was waiting for its reason.
 
 
 # %%

@@ -240,7 +240,7 @@ viz.diagram(
 # argument. `torchrun`, which comes with PyTorch, starts a command several times and tells each process its number, the **rank**, and how many there are.
 # (Below it goes by its long name, since the short one may not be on your path.)
 #
-# **Predict:** for so small a model, are two processes faster than one? And how far from the first run's will its six numbers be?
+# **Predict:** for so small a model, are two processes faster than one? And how far from the first run's will their six numbers be?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -554,17 +554,18 @@ print(f"a token alone costs {alone:.1f} times as much as one among 256")
 assert alone > 1.5
 
 # %% [markdown]
-# The gating and the single token lie by the slope: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (Why so many tokens for $u v$? The tensors of 256 could stay
+# The gating and the single token lie by the slope, or below it, for a roof is a limit: for them, faster arithmetic would change nothing, and fewer bytes would. The large product lies by the flat part. (Why so many tokens for $u v$? The tensors of 256 could stay
 # in the processor's own **cache** (not that of lesson 05), a small, fast memory on the chip, which our roof leaves out. And measurements scatter: a point may come out a little above the roof.)
 #
-# And the last line is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
+# And the last line that was printed is the price of writing for one reader. The weights are read in any case; among 256 tokens they share that bill. So those who write for many readers put them into one batch.
 #
-# Below (solid: the product, dashed: $u v$), move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Three GPUs are there as well, with bfloat16: two by their maker's data sheets, and one, an H200, as we
+# Below (solid: the product, dashed: $u v$), move *tokens at once*: $b \cdot n$ while training, $b$ while writing. Three GPUs of NVIDIA are there as well, with bfloat16: two by their data sheets, and one, an H200, as we
 # measured it, by large products and large copies. **How many tokens at once does the H100 need until memory no longer sets the limit? And your processor?**
 
 # %% tags=["nbval-ignore-output"]
 from gmlp.viz.scaling_up import roofline
 
+# A machine: FLOP/s, bytes a second, bytes of a number.
 gpus = {"A100, data sheet": (312e12, 2.039e12, 2), "H100, data sheet": (989e12, 3.35e12, 2)}
 gpus["H200, measured"] = (768e12, 4.08e12, 2)  # python -m benchmarks.gpu
 roofline(peak_flops, peak_bytes, others=gpus)
@@ -578,14 +579,14 @@ for name, (flop_rate, byte_rate, size) in {"yours": (peak_flops, peak_bytes, 4),
             break
     busy[name] = tokens
     print(
-        f"{name:16} {flop_rate / byte_rate:3.0f} FLOPs for each byte; busy from {tokens} tokens"
+        f"{name:16} {flop_rate / byte_rate:5.1f} FLOPs for each byte; busy from {tokens} tokens"
     )  # of 1, 2, 4 …
 assert (busy["A100, data sheet"], busy["H100, data sheet"]) == (256, 512)
 flop_share, byte_share = 768 / 989, 4.08 / 4.8  # 989 TFLOP/s and 4.8 TB/s: its data sheet
 print(f"the H200 gave {flop_share:.0%} of the FLOPs and {byte_share:.0%} of the bytes it promises")
 
 # %% [markdown]
-# The faster the arithmetic, the more tokens it wants at once. (The H200 is an H100 with faster memory. What a data sheet promises is a roof over the roof.) And the dashed line stays where it is: two numbers read and one written for one operation, whatever the batch.
+# The faster the arithmetic beside the memory, the more tokens it wants at once. (The H200 is an H100 with faster memory; and what a data sheet promises is a roof over the roof.) And the dashed line stays where it is: two numbers read and one written for one operation, whatever the batch.
 #
 # ## 12.8 Fewer trips: `torch.compile`
 #
@@ -636,10 +637,10 @@ else:
 # ## 12.9 If you have a GPU
 #
 # Two things change in the code: the model moves there once, with `.to("cuda")`, and each batch when it is cut, which `train` does. On our small run expect little or nothing of a GPU:
-# each operation is over before the next one has been asked for. It needs a larger model.
+# each operation is so short that the GPU waits for Python. It needs a larger model. (`"cuda"` is PyTorch's name for GPUs of NVIDIA.)
 #
-# So take eight layers of 1024 channels, and 32 windows of 512 bytes a step: the model of the last cell of this section. On the H200 of the roofline above (PyTorch 2.11), products of large matrices run
-# at 51 TFLOP/s in float32 and at 768 in bfloat16. **Predict:** how many times as fast does a step become?
+# So take eight layers of 1024 channels, and 32 windows of 512 bytes: `large`, in the last cell of this section. On the H200 of the roofline above (PyTorch 2.11), products of large matrices run
+# at 51 TFLOP/s in float32 and at 768 in bfloat16 (T: a thousand G), for which it has circuits of its own. **Predict:** how many times as fast do forward and backward become?
 
 # %%
 # NVIDIA H200, python -m benchmarks.gpu, kept in benchmarks/results/gpu.json: tokens a second.
@@ -648,8 +649,14 @@ print(f"products of large matrices: {768 / 51:.0f} times as fast with bfloat16")
 for name, rate in H200.items():
     print(f"{name:18} {rate:9,} tokens a second: {rate / H200['float32']:.1f} times as many")
 
+# Multiplications a token, as counted in lesson 11: linear layers, and the W of 512 positions.
+per_token = 8 * (6 * 1024**2 + 512 * 2 * 1024) + 1024 * 256
+for name, speed in (("float32", 51e12), ("bfloat16", 768e12)):
+    share = 3 * 2 * per_token * H200[name] / speed  # a multiplication and an addition; 3: backward
+    print(f"{name:18} the products alone would take {share:.0%} of that time")
+
 # %% [markdown]
-# Far fewer than fifteen. Once the products are so fast, the rest is what takes the time: norms, gates, GELU, all of them on the slope of the roof, where faster arithmetic changes nothing. Fewer trips do: that is why compiling pays here.
+# Far fewer than fifteen. Once the products are so fast, the rest is what takes the time: norms, gates, GELU, all of them on the slope of the roof, where faster arithmetic changes nothing. Fewer trips do; compiling pays here.
 #
 # Now yours. One trap: a call to a GPU returns before the result is there, so a clock that does not wait measures only the asking. `torch.cuda.synchronize()` waits.
 

@@ -83,9 +83,9 @@ def gmlp_model(dim, attn_dim=None, depth=4, seq_len=n, **more):
 
 
 # %%
-def count_gmlp(d, heads=(), depth=4):  # heads: the size of the one in each layer that has one
+def count_gmlp(d, heads=(), depth=4):  # heads: their sizes, one for each layer that has a head
     layer = d * 4 * d + n * 2 * d + 2 * d * d  # widen, mix the positions, narrow
-    attention = sum(3 * d * k + 2 * n * k + k * 2 * d for k in heads)  # q k v, look, write
+    attention = sum(3 * d * k + 2 * n * k + k * 2 * d for k in heads)  # q k v, weighted sum, out
     return depth * layer + attention + d * v  # and the logits
 
 
@@ -157,7 +157,7 @@ for name in models:
 assert seconds["Transformer 76"] > seconds["gMLP"]
 
 # %% [markdown]
-# Not quite: norms, softmax and copies take time and multiply little, and some widths may suit a processor better than others. (Which of these makes which row, we did not measure.) Each measure answers another question. *Parameters*: what must be stored? *Seconds*: what do I wait,
+# Not for every model: norms, softmax and copies take time and multiply little, and some widths may suit a processor better than others. (Which of these makes which row, we did not measure.) Each measure answers another question. *Parameters*: what must be stored? *Seconds*: what do I wait,
 # on this machine, with this code? *Steps*: what is learned from the same amount of text? *Multiplications*: how much arithmetic is behind it, whoever wrote the code?
 #
 # We take multiplications, and will look at the others before we conclude. None is *the* fair one. Unfair is to take one and not to say which.
@@ -200,7 +200,7 @@ assert again == both[0]
 # %% [markdown]
 # Either is enough to move it. With neither changed the result is the same to the last bit, so it is the seed and nothing else.
 #
-# All full-size runs together take too long for a notebook, so `benchmarks/capstone.py` made them once: five seeds for each model, 600 steps, each at its own best rate (13.6 says how that was found). Its Transformer is the network above, but its first weights are those of nanoGPT, not PyTorch's. Three numbers say what is in such a
+# All full-size runs together take too long for a notebook, so `benchmarks/capstone.py` made them once: five seeds for each model, 600 steps, each at its own best rate (13.6 says how that was found). The benchmark's Transformer is the network above; it starts from nanoGPT's initial weights instead of PyTorch's, so that nobody can say it was badly started. Three numbers say what is in such a
 # row. The **mean** is the sum divided by the number of runs. The **standard deviation** says how far a *single run* typically lies from it. The **standard error** says how far the *mean* may be off: it shrinks with the number $k$ of
 # runs (no relation to the size of a head), because mistakes up and down cancel.
 #
@@ -565,7 +565,7 @@ report |= {
         "other sizes, longer texts, more steps: it is one text, and models of 190,000 parameters",
         "which of the upper heads matters: two were removed at once",
         "the heads and four channels were exchanged; neither was changed alone",
-        "validation alone: the rates were chosen on the same part",
+        "validation alone: rates were chosen, and results taken, on one part",
     ],
 }
 print(complain(report))
