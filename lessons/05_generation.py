@@ -103,7 +103,7 @@ assert "same as the same as" in best_bytes and repeated(decode(drawn)) < 0.2
 assert repeated(best_bytes) > 0.35 and repeated(best_bytes) > 1.5 * sum(manual) / len(manual)
 
 # %% [markdown]
-# The same model, drawing its bytes, does not go in circles. So the circle comes from the way we *choose*. Large models do the same: Holtzman et al. 2020,
+# The same model, drawing its bytes, does not go in circles. (The manual itself repeats a little: set phrases.) So the circle comes from the way we *choose*. Large models do the same: Holtzman et al. 2020,
 # [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751), show it for models that are far larger than ours.
 #
 # ## 5.2 Temperature
@@ -316,7 +316,7 @@ viz.curves(
 assert repeats[0] > repeats[2] + 0.1 and inventions[-1] > inventions[3] + 0.2
 
 # %% [markdown]
-# Two curves that cross: where it repeats little it invents, and the other way round. The four lines above the picture are at temperature 1. With top-p 0.9 far fewer words are made up, and it repeats itself little. So much of the nonsense came from the tail, though it holds a tenth of the chances at most. With 0.5 nearly every word exists,
+# Two curves that cross: where it repeats little it invents, and the other way round. The four lines above the picture are at temperature 1. With top-p 0.9 far fewer words are made up, and it repeats itself little. Much of the nonsense, then, came from the tail, though the tail holds a tenth of the chances at most. With 0.5 nearly every word exists,
 # and the texts begin to say the same. There is no setting that is right; there is a price on either side.
 #
 # The whole choice in one function. Top-k and top-p both want the likeliest first, so we sort once.
@@ -406,7 +406,7 @@ for n in (32, 128, 512, 2048):
 # long the text is.
 #
 # Watch the one row at work. Below the text and the chances, the last strip shows the row of $W$ that was at work when the byte at the slider was drawn: that of the position before it, the last one already read. **Move the slider to the middle, then one step on: how many
-# cells stop being grey? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is only part of a letter.)
+# cells stop being grey? Is it a new strip, or the old one, moved?** Try layer 1, then layer 4. (In the text a `·` is a place that is not written yet; among the bytes in question, one that is no letter by itself.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -711,7 +711,7 @@ assert bits[:, 0].mean() > bits[:, 4:16].mean() + 0.5
 assert abs(bits[:, 16:64].mean() - bits[:, 64:].mean()) < 0.3
 
 # %% [markdown]
-# The first few bytes are worth a lot. What stands more than 16 back is worth little: the last lines lie close together, and not always in favour of the longer context. (How much of that is chance, one sample does not tell.) So this small model loses little by forgetting half. (A model that does use it, loses; then raise `keep`.)
+# The first few bytes are worth a lot. What stands more than 16 back is worth little: the last lines lie close together, and not always in favour of the longer context. (How much of that is chance, one sample does not tell.) So this small model loses little by forgetting half. (A model that does make use of far bytes would lose something; for it, raise `keep`.)
 #
 # ## 5.11 In batches, with an end, byte by byte
 #

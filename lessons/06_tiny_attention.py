@@ -46,7 +46,7 @@ from gmlp.viz.tiny_attention import attention_rows, tiny_attention_diagram
 # %%
 game = {"keys": 8, "values": 8, "pairs": 13}
 names = list("abcdefgh12345678")
-n, d = 2 * game["pairs"] - 1, 64  # 26 letters less the last, which is only asked for; channels
+n, d = 2 * game["pairs"] - 1, 64  # n: the last value is only asked for; d: channels
 
 tokens, targets = recall_batch(3, **game, seed=44)  # (b, n) each
 # targets: the answer at a question, -100 elsewhere
@@ -391,7 +391,7 @@ print(f"another question, another answer: {amlp_changes:.0%} of the texts")
 assert amlp_accuracy[0] < 0.5 and min(amlp_accuracy[-1], amlp_changes) > 0.95
 
 # %% [markdown]
-# It first stands on the very same level as the gMLP: what was said most is easy to learn. Then it leaves it within some fifty steps, and is right everywhere. Not a slow
+# It first stands on the very same level as the gMLP: what was said most is easy to learn. Then it leaves it, and within a hundred steps or so it is right everywhere. Not a slow
 # climb but a jump. A guess why: one half of the trick is worth little without the other. 6.7 shows the halves. (When the jump comes is luck, and this seed is an early one. With another it may not come within 2,000 steps; then the asserts here and in 6.7 fail.)
 #
 # ## 6.7 Who does what?
@@ -537,7 +537,7 @@ print(f"says what was said most: {large_level:.2f}, chance {1 / 16:.2f}")
 #
 # ## 6.9 On text
 #
-# And on the manual of Python? Two layers as before, 300 steps on `pydocs` with lesson 04's `train`. The head has weights of its own, so for a fair comparison there is a third
+# And on the manual of Python? Two layers again, twice as wide inside and with a context of 64, 300 steps on `pydocs` with lesson 04's `train`. The head has weights of its own, so for a fair comparison there is a third
 # model: a gMLP made wider, until it has as many parameters as the aMLP.
 #
 # **Predict** the order, and whether the gaps are large.

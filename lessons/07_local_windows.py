@@ -572,7 +572,7 @@ def first_window(may_read):
 
 
 pairs_again = F.pad(places, (w, 2), value=-1).unfold(0, 2 * w, w)
-print("pairs of windows 0 and 1:", spell(pairs_again[0]), " / ", spell(pairs_again[1]))
+print("double windows 0 and 1:", spell(pairs_again[0]), " / ", spell(pairs_again[1]))
 as_in_the_unit = torch.ones(4, w, 2 * w).tril(w) == 1  # (a, w, 2w)
 first_window(as_in_the_unit)
 
@@ -597,7 +597,7 @@ def my_local_attention(head, x):
 
 
 # %% [markdown]
-# Now position 0 hears itself and nothing else. The values go into pairs as the keys did, and the shares weigh them: that is the whole head. The finished one of 7.10 will tell whether it is right.
+# Now position 0 hears itself and nothing else. The values go into double windows as the keys did, and the shares weigh them: that is the whole head. The finished one of 7.10 will tell whether it is right.
 #
 # ## 7.9 The same on text
 #
@@ -642,7 +642,7 @@ assert min(local_bits, whole_bits) > count_bits(train_text, valid_text, 1)
 # Both have a long way to go: counting with one byte of context, as in lesson 00, does better. The windows took less time, and their bits are no worse: so far the distant part of $W$ has bought nothing. Besides "what matters is near" there is a likely reason: the rows. The whole $W$ has 2,048 of them, and each learns from its own
 # position only. With windows 32 rows serve all 64 windows of the piece, so each row sees 64 times as many examples.
 #
-# **What may you not conclude?** That far text is useless. Sixty steps are a beginner's, it is one rate and one seed, and a bracket that was opened a page ago is out of
+# **What may you not conclude?** That far text is useless. Sixty steps are only a beginning, this is one learning rate and one seed, and a bracket that was opened a page ago is out of
 # reach for the windows, however long they train.
 #
 # ## 7.10 The finished module
@@ -672,7 +672,7 @@ print("unit, head and padding: equal to yours on", tuple(x.shape))
 
 # %% [markdown]
 # `mixing_matrix` is the whole matrix that the windows amount to, for looking at: your small matrix, again and again, each time one window further down; the extra window in front is cut off in the end. For
-# computing it is never built (`local_mix` in `gmlp/ops.py` multiplies window by window; nor does it copy each window into two pairs, as yours does).
+# computing it is never built (`local_mix` in `gmlp/ops.py` multiplies window by window; nor does it copy each window into two double windows, as yours does).
 #
 # It writes, too (`step`, lesson 05). A position asks for nothing older than the window before its own, so a layer that writes has to keep two windows, however long the text becomes.
 #

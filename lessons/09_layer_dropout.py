@@ -369,7 +369,7 @@ print("p = 1.0 without that layer: worse than counting with one byte of context"
 #
 # Be honest about what that buys. In so few steps no text is seen more than a few times, so there is little to learn by heart and little for dropout to prevent, and each step teaches
 # fewer layers (how much of the loss is the missing scaling of 9.5 we have not measured). Huang et al. trained networks of more than a hundred layers for hundreds of passes over the same pictures; there it made them better *and* faster. For you, here: a cheaper step,
-# and a model from which you may cut *any* layer afterwards; who only ever cuts a late one was better off without (Fan et al. 2019, [Reducing Transformer Depth on Demand](https://arxiv.org/abs/1909.11556), made that their aim). Which $p$ is best depends on depth, data and budget; measure.
+# and a model from which you may cut *any* layer afterwards (Fan et al. 2019, [Reducing Transformer Depth on Demand](https://arxiv.org/abs/1909.11556), made that their aim). If you only ever cut a late one, you were better off without layer dropout. Which $p$ is best depends on depth, data and budget; measure.
 #
 # ## 9.7 Does it do anything?
 #

@@ -641,7 +641,7 @@ for name, part in (("f, the gMLP block", gmlp_layer()), ("g, the feed-forward", 
 # %% [markdown]
 # In the first case do not bother: you would pay a third more time, by the count, to save what nobody misses. In the second it may decide whether the model fits.
 #
-# And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, twice the parameters, more to compute. In the course's model `reversible=True` changes both at once, the memory and the
+# And a reversible model is not the plain one with less memory. It is *another architecture*: two streams, more parameters (here about twice as many), more to compute. In the course's model `reversible=True` changes both at once, the memory and the
 # architecture. When you compare two models, say which of the two differences you measure.
 #
 # ## 10.9 The finished module

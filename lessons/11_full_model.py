@@ -558,8 +558,8 @@ def test_which_layer_is_left():
     # Theirs is told the chance of a layer to be dropped, ours the chance to survive.
     theirs = Counter(layer_drop(list(range(5)), 0.999)[0] for _ in range(300))
     ours = Counter(dropout_layers(list(range(5)), 0.001)[0] for _ in range(300))
-    print("theirs: often left alone:", *(k for k in range(5) if theirs[k] > 30))
-    print("ours:   often left alone:", *(k for k in range(5) if ours[k] > 30))
+    print("theirs: often the only one to survive:", *(k for k in range(5) if theirs[k] > 30))
+    print("ours:   often the only one to survive:", *(k for k in range(5) if ours[k] > 30))
     assert theirs[0] > 290 and min(ours[k] for k in range(5)) > 30
 
 
@@ -631,8 +631,8 @@ def test_as_deep_as_asked():
 # **Difference 8:** one entry for four layers, and `zip` stops at the shortest: a model of one layer,
 # without a word.
 #
-# The other two have no cell here. **6:** lesson 12 will compute parts of a forward pass with fewer bits; its reversible backward pass recomputes them with all bits, so not the same. It also keeps what the recomputed
-# layer noted for its gradient when nobody needs it any more. **7:** a reversible model that has never run in training mode crashes in the backward pass.
+# The other two have no cell here. **6:** under `autocast` (lesson 12) parts of a forward pass are computed with fewer bits; the original's reversible backward pass recomputes them with all bits, so they are not the same. It also
+# holds on to a recomputed layer's activations after they have been used. **7:** a reversible model that has never run in training mode crashes in the backward pass.
 #
 # | | found by | what you would have noticed without the test |
 # |---|---|---|

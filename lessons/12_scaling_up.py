@@ -44,8 +44,8 @@ torch.set_num_threads(1)
 # ## 12.1 One run, to be repeated
 #
 # This lesson has one small run: two layers, 64 channels, 60 batches of 12 windows of text (as in lesson 04). We shall run it in pieces, in two processes, killed and
-# resumed, and with half the bits. **A change of machinery must not change what is learned**: each time, the loss has to come out as it did the
-# first time, up to rounding (which is coarser with half the bits). Here is that first time, in the way of lesson 04, and a measure for all that follow: the largest distance, over its six validations.
+# resumed, and with 16 bits for a number instead of 32. **A change of machinery must not change what is learned**: each time, the loss has to come out as it did the
+# first time, up to rounding (which is coarser with 16). Here is that first time, in the way of lesson 04, and a measure for all that follow: the largest distance, over its six validations.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -594,12 +594,12 @@ print(f"the H200 gave {flop_share:.0%} of the FLOPs and {byte_share:.0%} of the 
 # $u$ and $v$ once, do all three, and write once.
 #
 # `torch.compile` makes such loops. At the first call it runs your function with stand-ins for the tensors, notes the operations as a **graph**, and hands that to a **backend**, which writes code for it. A backend of our own
-# can look at the graph, and then run it as it is. **Predict:** how much would one loop gain, if only the large tensors that are read and written counted? ($b$ is small.)
+# can look at the graph, and then run it as it is. **Predict:** how much would one loop gain, if only the large tensors that are read and written counted? (`bias` is small.)
 
 
 # %%
-def gate(u, v, b):  # (b, n, d), (b, n, d), (n, 1)
-    return torch.tanh(v + b) * u
+def gate(u, v, bias):  # (b, n, d), (b, n, d), (n, 1)
+    return torch.tanh(v + bias) * u
 
 
 def look(graph, example_inputs):
@@ -607,9 +607,9 @@ def look(graph, example_inputs):
     return graph.forward
 
 
-u, v, b = torch.randn(32, 512, 256), torch.randn(32, 512, 256), torch.randn(512, 1)
-expected = gate(u, v, b)
-assert torch.equal(torch.compile(gate, backend=look)(u, v, b), expected)
+u, v, bias = torch.randn(32, 512, 256), torch.randn(32, 512, 256), torch.randn(512, 1)
+expected = gate(u, v, bias)
+assert torch.equal(torch.compile(gate, backend=look)(u, v, bias), expected)
 
 trips = sum({"add": 2, "tanh": 2, "mul": 3}.values())  # large tensors read and written
 print(f"{trips} trips against 3: by this count, one loop is {trips / 3:.1f} times as fast")
@@ -620,12 +620,14 @@ print(f"{trips} trips against 3: by this count, one loop is {trips / 3:.1f} time
 # %% tags=["nbval-ignore-output"]
 if not any(map(shutil.which, ("g++", "clang++", "cl"))):
     print("No C++ compiler here, so torch.compile cannot write code for this processor.")
+elif " " in sys.prefix:
+    print("The path of this Python has a space in it, at which torch.compile stumbles.")
 else:
     compiled = torch.compile(gate)
     began = time.perf_counter()
-    torch.testing.assert_close(compiled(u, v, b), expected)
+    torch.testing.assert_close(compiled(u, v, bias), expected)
     first_call = time.perf_counter() - began
-    plain, later = seconds(lambda: gate(u, v, b)), seconds(lambda: compiled(u, v, b))
+    plain, later = seconds(lambda: gate(u, v, bias)), seconds(lambda: compiled(u, v, bias))
     print(f"first call {first_call:.1f} s; later ones {plain / later:.1f} times as fast as plain")
     if later < plain:
         print(f"paid for after {first_call / (plain - later):,.0f} calls")
@@ -649,7 +651,7 @@ print(f"products of large matrices: {768 / 51:.0f} times as fast with bfloat16")
 for name, rate in H200.items():
     print(f"{name:18} {rate:9,} tokens a second: {rate / H200['float32']:.1f} times as many")
 
-# Multiplications a token, as counted in lesson 11: linear layers, and the W of 512 positions.
+# Multiplications a token: linear layers, and W whole (lesson 11 counted only pairs that may meet).
 per_token = 8 * (6 * 1024**2 + 512 * 2 * 1024) + 1024 * 256
 for name, speed in (("float32", 51e12), ("bfloat16", 768e12)):
     share = 3 * 2 * per_token * H200[name] / speed  # a multiplication and an addition; 3: backward
@@ -699,7 +701,7 @@ print(subprocess.run(words, check=True, **child).stdout.split("\n\n")[0])
 
 # %% [markdown]
 # `chunk(accumulate)` cuts the batch, `chunk(ranks)[rank]` takes the rows of this process (without `torchrun`, `ranks` is 1), and `loss / accumulate` is the division that
-# AdamW would not have missed. `running` is the model, or what wraps it: `DistributedDataParallel`, or a compiled model. `no_sync` keeps the processes from talking before the last part; an `ExitStack` is a `with` that may enter it or not. `unscale_` takes
+# AdamW would not have missed. `running` is the model, or what wraps it: `DistributedDataParallel`, or a compiled model. An `ExitStack` is a `with` that is filled as it goes: here with `no_sync`, in every part but the last, so that the processes do not talk before. `unscale_` takes
 # the scale of 12.6 out of the gradient again, before it is clipped. Your parts against the library's, one step:
 
 # %%

@@ -74,7 +74,7 @@ def test_the_source_distribution_gives_the_same_wheel(source, wheel, tmp_path):
     run([sys.executable, "-c", build, str(tmp_path)], cwd=source)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as file:
-        file.extractall(tmp_path, filter="data")
+        file.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
     again, first = contents(wheel_of(unpacked, tmp_path)), contents(wheel)
     record = next(name for name in first if name.endswith("/RECORD"))

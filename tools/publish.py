@@ -34,7 +34,7 @@ BLOB = "https://github.com/gmlp-course/gmlp-course/blob/main/"
 FOLDERS = ("chapters", "exercises", "docs")  # of the repository, which become pages
 FIGURE = ("00_welcome", "viz.generation(")  # the chapter and the cell of the landing page's figure
 MAP = ("00_welcome", "viz.course_map(")
-LIVE = "*The panel of this cell needs a running notebook. Open the chapter to use it.*"
+LIVE = "*The panel of this cell needs a running notebook. Open it on Colab, or on your machine.*"
 
 
 class PublishError(Exception):
