@@ -19,7 +19,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.learning import numbers
+from benchmarks.learning import numbers, write_json
 from benchmarks.transformer import Transformer
 from gmlp import gMLPGPT, load_corpus, split_corpus, train
 from gmlp.capstone import spread
@@ -223,9 +222,7 @@ def main() -> None:
             "runs": runs,
             "longer": long_runs,
         }
-        part = given.json.with_suffix(".part")
-        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, given.json)
+        write_json(given.json, result)
 
     def choose(names: Sequence[str]) -> None:
         tried = {name: {peak: bits(name, peak, first) for peak in RATES} for name in names}

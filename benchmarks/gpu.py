@@ -26,7 +26,6 @@ import gc
 import json
 import math
 import multiprocessing
-import os
 import platform
 import statistics
 import time
@@ -40,7 +39,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from benchmarks.learning import characters, learn
+from benchmarks.learning import autocast, characters, learn, write_json
 from benchmarks.original import RECIPE_16K, compare, text, training_step, twins
 from benchmarks.transformer import Transformer
 from gmlp import bits_per_byte, evaluate, gMLPGPT, load_corpus, ops
@@ -99,7 +98,7 @@ def recipe_16k(options: Result = RECIPE, rounds: int = 5) -> Result:
     for precision, dtype in PRECISIONS.items():
 
         def work(model: nn.Module, dtype: torch.dtype = dtype) -> None:
-            with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+            with autocast("cuda", dtype):
                 training_step(model, tokens, targets)
 
         peaks = {}
@@ -127,7 +126,7 @@ def large(options: Result = LARGE, batch: int = 32, rounds: int = 10) -> Result:
 
     def work(model: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
         plain.zero_grad()
-        with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+        with autocast("cuda", dtype):
             loss = bits_per_byte(model(tokens[:, :-1]), tokens[:, 1:])
         loss.backward()
 
@@ -149,7 +148,7 @@ def row_blocks(options: Result = RECIPE, rounds: int = 3) -> Result:
     def work(rows: int, dtype: torch.dtype) -> None:
         with (
             mock.patch.object(ops, "ROWS_ON_GPU", rows),
-            torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32),
+            autocast("cuda", dtype),
         ):
             training_step(model, tokens, targets)
 
@@ -265,9 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
     def keep(name: str, row: Result) -> None:
         result["rows"][name] = {**machine(), **row}
         if given.json:
-            part = given.json.with_suffix(".part")
-            part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-            os.replace(part, given.json)
+            write_json(given.json, result)
 
     for name in wanted:
         if name == "learning":

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from benchmarks.transformer import Transformer
 from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
+from gmlp.checks.progress import write_whole
 
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
@@ -47,6 +47,11 @@ def characters(text: bytes) -> tuple[Tensor, int]:
     return torch.tensor([place[character] for character in decoded]), len(place)
 
 
+def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
+    """Products in ``dtype``; for float32, everything as it is."""
+    return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)
+
+
 def learn(
     model: nn.Module,
     data: Tensor,
@@ -61,7 +66,6 @@ def learn(
 ) -> float:
     """Train the model, where it is, with products in ``dtype``; the CPU seconds that it took."""
     device = next(model.parameters()).device
-    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         groups[parameter.ndim > 1 and not name.endswith("bias")].append(parameter)
@@ -80,7 +84,7 @@ def learn(
         inputs, targets = (
             rows.to(device) for rows in sample_batch(data, batch, context, seed * 1_000_003 + step)
         )
-        with autocast:
+        with autocast(device.type, dtype):
             loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -88,6 +92,11 @@ def learn(
         optimizer.step()
         on_step(step + 1)
     return time.process_time() - began
+
+
+def write_json(path: Path, result: Any) -> None:
+    """The file is there in full or not at all, whatever interrupts."""
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
 
 
 Run = dict[str, Any]
@@ -187,9 +196,7 @@ def main() -> None:
     def keep(**more: Any) -> None:
         if given.json:
             result = {"made_by": "python -m benchmarks.learning", "conditions": conditions}
-            part = given.json.with_suffix(".part")
-            part.write_text(json.dumps(result | more | {"runs": runs}, indent=1) + "\n", "utf-8")
-            os.replace(part, given.json)
+            write_json(given.json, result | more | {"runs": runs})
 
     first, *others = given.seeds
     rates = {name: given.rates or list(RATES[name]) for name in MODELS}

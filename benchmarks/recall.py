@@ -11,7 +11,6 @@ interruption. About eight CPU minutes.
 
 import argparse
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from benchmarks.learning import write_json
 from gmlp import gMLPGPT
 from gmlp.tasks import recall_accuracy, recall_batch, said_most
 
@@ -117,9 +117,7 @@ def main() -> None:
                     "conditions": conditions,
                     "runs": runs,
                 }
-                part = given.json.with_suffix(".part")
-                part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-                os.replace(part, given.json)
+                write_json(given.json, result)
 
     print(f"\nwithout the key {conditions['said_most']:.3f}, chance {conditions['chance']:.3f}")
     for name in MODELS:

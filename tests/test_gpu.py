@@ -108,7 +108,7 @@ def test_reversible_gradients_are_those_of_keeping_everything(
     model.blocks.recompute = False
     expected = grads_of(model, tokens, dtype, seed)
     assert torch.equal(torch.cuda.get_rng_state(), state), "the caller's random numbers moved"
-    assert_near(found, expected, {torch.float32: 2e-4, torch.bfloat16: 5e-2}[dtype])
+    assert_near(found, expected, ROUNDING[dtype])
 
 
 @given(length=st.integers(0, 24), temperature=st.sampled_from([0, 1.0]), **models)
