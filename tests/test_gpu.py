@@ -186,6 +186,13 @@ def test_local_windows_are_a_band_of_the_whole(dtype, w, b, n):
     (found.float() * grad.float().cuda()).sum().backward()
     dv = torch.einsum("hij,bihc->bjhc", band, grad.unflatten(-1, (heads, -1))).flatten(2)
     assert_near(given[0].grad, dv, ROUNDING[dtype])
+    dband = torch.einsum("bihc,bjhc->hij", *(t.unflatten(-1, (heads, -1)) for t in (grad, v)))
+    dweight = torch.zeros_like(weight)
+    for i in range(n):
+        first = i // w * w - w
+        columns = torch.arange(max(0, first), i + 1)
+        dweight[:, i % w, columns - first] += dband[:, i, columns]
+    assert_near(given[1].grad, dweight, ROUNDING[dtype])
 
 
 @pytest.mark.parametrize("heads", [1, 4])
