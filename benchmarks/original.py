@@ -505,7 +505,7 @@ ROWS: dict[str, tuple[Callable[[int, bool], Iterator[Measure]], int]] = {
     "recipe_first": (recipe_first, 7),
     "causal_sgu": (causal_sgu, 15),
     "causal_local_sgu": (causal_local_sgu, 15),
-    "generation": (generation, 1),
+    "generation": (generation, 3),
     "reversible_memory": (reversible_memory, 1),
 }
 

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import contextmanager
-from unittest.mock import patch
+from unittest.mock import mock_open, patch
 
 import pytest
 import torch
@@ -191,6 +191,18 @@ def test_only_large_products_in_float32_go_by_way_of_onednn():
             assert not ops.by_onednn(x, weight)
         torch.set_num_threads(1)
         assert not ops.by_onednn(x, weight)
+
+
+@pytest.mark.parametrize("maker", ["AuthenticAMD", "GenuineIntel"])
+def test_who_made_the_processor_is_read_from_the_system(maker, monkeypatch):
+    linux = mock_open(read_data=f"processor\t: 0\nvendor_id\t: {maker}\n")
+    with patch("builtins.open", linux):
+        assert ops.cpu_is_by_amd() == (maker == "AuthenticAMD")
+    with patch("builtins.open", side_effect=FileNotFoundError):
+        monkeypatch.setenv("PROCESSOR_IDENTIFIER", f"Family 25 Model 97 Stepping 2, {maker}")
+        assert ops.cpu_is_by_amd() == (maker == "AuthenticAMD")
+        monkeypatch.delenv("PROCESSOR_IDENTIFIER")
+        assert not ops.cpu_is_by_amd()
 
 
 @given(n=st.integers(1, 12), larger=st.integers(0, 3), blocks=BLOCKS, **LAYERED)
@@ -436,6 +448,20 @@ def test_a_linear_layer_steps_as_it_is(positions, d_in, d_out, biased, threads, 
             torch.testing.assert_close(step(linear, x, cache), linear(x))
     step(linear, x, cache).sum().backward()  # where a gradient is wanted there is one
     torch.testing.assert_close(linear.weight.grad, x.sum((0, 1)).expand(d_out, -1))
+
+
+@given(
+    positions=st.sampled_from([(1, 1), (1, 2), (2, 1)]),
+    d=st.integers(1, 40),
+    layout=st.sampled_from(["plain", "turned", "cut"]),
+    approximate=st.sampled_from(["none", "tanh"]),
+    seed=SEED,
+)
+@DRAWS
+def test_a_gelu_steps_as_it_is(positions, d, layout, approximate, seed):
+    gelu, x = nn.GELU(approximate), laid_out(draw(*positions, d, seed=seed), layout)
+    with torch.no_grad():
+        torch.testing.assert_close(step(gelu, x, Cache()), gelu(x))
 
 
 @pytest.mark.parametrize(("d_in", "d_out"), [(3, 4), (4, 2)])

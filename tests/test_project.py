@@ -40,7 +40,7 @@ ORDER = [
 # These read files and draw progress bars; the others are mathematics.
 PRACTICAL = {"corpus", "training", "generation", "capstone"}
 LIGHT = {"numpy", "tqdm", "platformdirs", "filelock", "safetensors"}
-PLAIN = {"typing", "collections.abc", "contextlib", "warnings"}  # of the standard library
+PLAIN = {"typing", "collections.abc", "contextlib", "warnings", "os"}  # of the standard library
 
 # The parts of the package that are not the model, and which of them each may import.
 PARTS = {
