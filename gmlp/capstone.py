@@ -68,7 +68,7 @@ def complain(report: Report) -> list[str]:
 
     Looks at what can be looked up: that every field is filled, that results and seeds fit, that the
     summary is that of the results, and that a winner beats every other model: the 95 % interval of
-    the other's results less its own, seed by seed, lies above 0.
+    the other's results minus its own, seed by seed, lies above 0.
     """
     found = [f"{key} is missing: {what}" for key, what in FIELDS.items() if key not in report]
     found += [
@@ -125,7 +125,7 @@ def complain_of_winner(winner: str | None, results: Mapping[str, Sequence[float]
             if low <= 0:
                 so = "0 lies within" if high >= 0 else "that is below 0"
                 found.append(
-                    f"winner is {winner}, but {name} less {winner} is {low:+.3f} to {high:+.3f} "
+                    f"winner is {winner}, but {name} minus {winner} is {low:+.3f} to {high:+.3f} "
                     f"(95 %), and {so}"
                 )
     return found

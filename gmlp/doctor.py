@@ -148,6 +148,17 @@ def devices() -> Answer:
     return Answer("note" if broken else "ok", said, "--device cpu" if broken else "")
 
 
+def compiler() -> Answer:
+    found = next(filter(shutil.which, ("g++", "clang++", "cl")), "")
+    if not found:
+        advice = "install one; on Debian: sudo apt install g++, on a Mac: xcode-select --install"
+        return Answer("note", "none of C++, which torch.compile in lesson 12 needs", advice)
+    if " " in sys.prefix:
+        found = f"{found}; but torch.compile stumbles at the space in {_short(sys.prefix)}"
+        return Answer("note", found, "for one cell of lesson 12: a folder without a space")
+    return Answer("ok", f"{found}, for torch.compile in lesson 12")
+
+
 def jupyterlab() -> Answer:
     try:
         lab = metadata.distribution("jupyterlab")
@@ -290,6 +301,7 @@ LOOKS = {
     "Python": python,
     "PyTorch": pytorch,
     "devices": devices,
+    "compiler": compiler,
     "JupyterLab": jupyterlab,
     "kernel": kernel,
     "figures": figures,

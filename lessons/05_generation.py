@@ -248,8 +248,6 @@ filters = {
 for name, cut in filters.items():
     first, last = left(cut(logits) / 2), left(cut(logits / 2))
     print(f"{name:9}: before the temperature {first:2} bytes stay, after it {last:2}")
-assert left(top_k(logits, 3) / 2) == left(top_k(logits / 2, 3)) == 3
-assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
 
 # %% [markdown]
 # Dividing changes no order, so top-k does not care. But it changes the sums: at $T = 2$ the tail is heavy, and to come to 0.9 top-p has to
@@ -258,6 +256,8 @@ assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
 # All of it, to be touched. No filter, top-k and top-p over fifteen temperatures, always after `The p`:
 
 # %% tags=["nbval-ignore-output"]
+assert left(top_k(logits, 3) / 2) == left(top_k(logits / 2, 3)) == 3
+assert left(top_p(logits / 2, 0.9)) > 2 * left(top_p(logits, 0.9))
 degrees = [k / 5 for k in range(1, 16)]
 by_p = {T: left(top_p(logits / T, 0.9)) for T in degrees}
 assert by_p[1.2] == 3 and by_p[1.4] == 4 and by_p[2.0] == 15
@@ -556,7 +556,6 @@ def examine(model):
 
 
 trained = examine(model)
-assert list(trained.values()) == [True, True, False, False]
 
 # %% [markdown]
 # *Norm it later* is right: the norm looks at one position alone, so it does not matter when it is done. It only does the same work again at each step. The other two are caught.
@@ -573,19 +572,24 @@ def make_gmlp(d, n, depth=4):
 
 print("fresh")
 fresh = examine(make_gmlp(d=64, n=128))
-assert all(fresh.values())
 
 shaken = make_gmlp(d=64, n=128)
 with torch.no_grad():
     for layer in shaken.blocks:
         nn.init.normal_(layer.fn.fn.sgu.weight, std=0.3)
 print("\nthe same with a W of size 0.3")
-assert examine(shaken) == trained
+shaken_passed = examine(shaken)
 
 # %% [markdown]
 # In the fresh model all four pass. In a fresh model $W$ is almost zero and $b$ is 1 everywhere, so each gate is about 1, whatever row it takes and whatever the cache holds. The test is the right one; the
 # *model* made it worthless. Such a test needs weights that are large enough to matter.
-#
+
+# %%
+assert all(fresh.values())
+assert trained == shaken_passed
+assert [name for name in trained if not trained[name]] == ["no norm", "next row"]
+
+# %% [markdown]
 # ## 5.9 How fast?
 #
 # Now the time, with a larger model: 512 positions, 256 channels, weights as they are born, since for the clock they are as good as any. We time the writing of *one* byte when the text is 32, 64, …, 512 bytes long, the best of

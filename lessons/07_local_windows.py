@@ -505,7 +505,7 @@ for depth, known in ((1, 4), (2, 8)):
 # %% [markdown]
 # One layer knows the letter at 6 and 7, not at 8 and 9, and again at 10 and 11: the saw, seen from inside. (Position 8 opens window 2. It reads from 4 on, and its letter stands at
 # 2.) With two layers all eight, 6 to 13, know it: someone in between, who has heard the letter, passes it on.
-
+#
 # **Predict:** how far does position $i$ hear through $L$ layers? And how many layers of windows of 128 does a text of 16,384 need, so that the last position hears the first?
 # Follow the windows, not the letters.
 

@@ -311,7 +311,7 @@ def half_width(values):
 difference = my_differences(runs["aMLP"], runs["gMLP"])
 errors = [my_spread(runs[name])[2] for name in ("aMLP", "gMLP")]
 alone = 2.45 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
-print("gMLP less aMLP, seed by seed:", *(f"{x:+.3f}" for x in difference))
+print("gMLP minus aMLP, seed by seed:", *(f"{x:+.3f}" for x in difference))
 print(f"mean {my_spread(difference)[0]:+.3f}   unpaired ± {alone:.3f}", end="   ")
 print(f"paired ± {half_width(difference):.3f}")
 
@@ -322,7 +322,7 @@ print(f"paired ± {half_width(difference):.3f}")
 # %%
 everyone = {**runs, "aMLP, lower half": lower_half}
 for a, b in (("aMLP", "gMLP"), ("aMLP", "aMLP, lower half"), ("gMLP", "aMLP, lower half")):
-    print(f"{b} less {a}")
+    print(f"{b} minus {a}")
     for k in range(2, 6):
         low, high = my_interval(my_differences(everyone[a][:k], everyone[b][:k]))
         print(f"   {k} seeds: {low:+.3f} to {high:+.3f}", "" if low <= 0 <= high else "  decided")
@@ -435,7 +435,7 @@ viz.curves(
 for name, bits in runs.items():
     print(f"{name:12} seed 0 {bits[0]:.3f}   mean of the others {sum(bits[1:]) / 4:.3f}")
 low, high = my_interval(difference[1:])
-print(f"gMLP less aMLP without seed 0: {low:+.3f} to {high:+.3f}")
+print(f"gMLP minus aMLP without seed 0: {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
 # It does, for all three. That may be selection, or the windows of seed 0 are kind to everybody; five runs cannot tell. The remedy is the same: leave seed 0 out. The order stays, and what was decided stays decided, with

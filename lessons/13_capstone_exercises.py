@@ -159,7 +159,7 @@ def small_run(seed: int, **more: Any) -> float:
 
 # %% [markdown]
 # Return the report as the dict of 13.9, its numbers written into it. The check reads its form, not your taste: all ten fields of `FIELDS`, three seeds or more, results that fit the seeds, means and standard errors
-# that are those of the results, and a claim that the numbers carry. `winner` is the model that beats every other one: the other's bits less the winner's, seed by seed, have a 95 % interval above 0. Where none does, it is
+# that are those of the results, and a claim that the numbers carry. `winner` is the model that beats every other one: the other's bits minus the winner's, seed by seed, have a 95 % interval above 0. Where none does, it is
 # `None`, and that is a report, too. A winner stands in the conclusion by its name.
 #
 # (The check reads JSON as well, and the page that `to_markdown` makes: return the text, or the path of the file.)

@@ -257,6 +257,49 @@ def test_bad_arguments_are_named(arguments, message, capsys):
     assert re.search(message, capsys.readouterr().err)
 
 
+# --- what README says --------------------------------------------------------------------------
+
+IN_README = [  # its lines, in order
+    ("recipe_16k", "training step"),
+    ("recipe_16k", "peak resident memory of the process"),
+    ("recipe_16k", "parameters"),
+    ("recipe_first", "training step, 20000 tokens"),
+    ("recipe_first", "training step, 256 tokens"),
+    ("causal_sgu", "forward + backward, heads 1"),
+    ("causal_sgu", "forward + backward, heads 4"),
+    ("causal_local_sgu", "forward + backward, heads 1"),
+    ("causal_local_sgu", "forward + backward, heads 4"),
+    ("generation", "700 tokens after 64"),
+]
+
+
+def cells(measure):
+    """The two cells of README's table: both sides, and their ratio."""
+    sides, unit = (measure["original"], measure["ours"]), measure["unit"]
+    scale, name, digits = {"B": (1e9, "GB", 1), "": (1e6, "M", 0), "s": (1, "s", 1)}[unit]
+    if unit == "s" and max(sides) < 1:
+        scale, name, digits = 1e-3, "ms", 0
+    before, here = (f"{side / scale:.{digits}f}" for side in sides)
+    return [f"{before} → {here} {name}", f"{measure['ratio']:.1f}"]
+
+
+def test_readme_says_what_was_measured_beside_the_original():
+    root = Path(original.__file__).parents[1]
+    readme = (root / "README.md").read_text("utf-8")
+    _, table = readme.split("| work | AMD | ratio | Intel | ratio |\n|---|---|---|---|---|\n")
+    said = [line.strip("| ").split(" | ")[1:] for line in table.split("\n\n")[0].splitlines()]
+    measured = {}
+    for name in ("AMD", "Intel"):
+        path = root / f"benchmarks/results/original_{name.lower()}.json"
+        assert f"[{name}]({path.relative_to(root).as_posix()})" in readme
+        result = json.loads(path.read_text("utf-8"))
+        assert name in result["machine"]["cpu"]
+        measured[name] = {(m["row"], m["work"]): m for m in result["measures"]}
+    assert said == [
+        cells(measured["AMD"][row]) + cells(measured["Intel"][row]) for row in IN_README
+    ]
+
+
 # --- on a GPU -------------------------------------------------------------------------------------
 
 GPU = json.loads((Path(gpu.__file__).parent / "results" / "gpu.json").read_text("utf-8"))["rows"]

@@ -663,3 +663,28 @@ def test_a_lesson_takes_a_tenth_of_a_second(course: Path) -> None:
 
 def test_the_course_is_as_its_lessons_say() -> None:
     assert build.check(ROOT) == []
+
+
+def test_a_lesson_edited_in_jupyterlab_changes_only_where_it_was_edited(tmp_path):
+    """By the contents manager of Lab, to which jupytext adds "Open With > Notebook"."""
+    from jupyter_server.services.contents.largefilemanager import LargeFileManager
+    from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
+
+    manager = build_sync_jupytext_contents_manager_class(LargeFileManager)(root_dir=str(tmp_path))
+    sources = sorted((ROOT / "lessons").glob("*.py"))
+    assert len(sources) >= 28
+    for source in sources:
+        before = source.read_text("utf-8")
+        (tmp_path / source.name).write_text(before, "utf-8", newline="\n")
+        opened = manager.get(source.name, type="notebook", format="json")
+        notebook = opened["content"]
+        notebook.metadata.language_info = {"name": "python", "version": "3.11.2"}
+        run = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for count, cell in enumerate(run, start=1):
+            cell.execution_count = count
+            cell.outputs = [nbformat.v4.new_output("stream", text="seen")]
+        notebook.cells[0].source += "\nOne more line."
+        manager.save(opened, source.name)
+        first, rest = before.split("\n\n", 1)
+        after = (tmp_path / source.name).read_bytes().decode()
+        assert after == f"{first}\n# One more line.\n\n{rest}", source.name

@@ -140,7 +140,7 @@ def test_an_empty_field_is_named(key):
         ({"conclusion": "No one wins."}, "conclusion names none"),
         ({"not_shown": "larger models"}, "not_shown is one text"),
         ({"winner": "c"}, "winner is 'c', which is none of the models: a, b"),
-        ({"winner": "b"}, "winner is b, but a less b is -0."),
+        ({"winner": "b"}, "winner is b, but a minus b is -0."),
     ],
 )
 def test_what_is_wrong_is_said(fields, said):

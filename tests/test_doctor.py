@@ -111,6 +111,21 @@ def test_another_torch_is_told_from_the_pinned_one(place, tmp_path, monkeypatch)
     assert found["found"].startswith("2.6.0; the course was made with 2.")
 
 
+def test_a_compiler_is_missed_found_or_of_no_use(place, tmp_path, monkeypatch):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(sys, "prefix", "/home/me/course/.venv")
+    found = findings()["compiler"]
+    assert found["state"] == "note" and "install one" in found["mend"]
+    tool = tools / ("clang++.exe" if os.name == "nt" else "clang++")
+    tool.touch(0o755)
+    assert findings()["compiler"]["found"].startswith("clang++, for torch.compile")
+    monkeypatch.setattr(sys, "prefix", "/home/me/my course/.venv")
+    found = findings()["compiler"]
+    assert found["state"] == "note" and "my course/.venv" in found["found"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no bubblewrap")
 def test_without_bubblewrap_it_says_what_is_not_contained(place, tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()

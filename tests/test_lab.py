@@ -118,6 +118,37 @@ def test_every_notebook_runs_in_the_real_lab_and_leaves_the_checkout_clean(clone
     assert subprocess.run(build, cwd=clone, check=False).returncode == 0
 
 
+def test_a_contributor_opens_a_lesson_as_a_notebook_and_saves_it(clone, lab):
+    address, token = lab
+    path = clone / "lessons" / "03_residual_blocks.py"
+    before = path.read_text("utf-8")
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/lab?token={token}&reset")
+        page.wait_for_function("window.jupyterapp?.shell.currentWidget")
+        page.evaluate(  # what "Open With > Notebook" does
+            """path => void jupyterapp.commands.execute(
+                "docmanager:open", {path, factory: "Notebook"}
+            )""",
+            f"lessons/{path.name}",
+        )
+        page.click("button:has-text('Select')")  # of the kernel: a source names none
+        page.wait_for_function("jupyterapp.shell.currentWidget.content.widgets?.length > 20")
+        page.evaluate(
+            """async () => {
+                const notebook = jupyterapp.shell.currentWidget;
+                await notebook.context.ready;
+                const first = notebook.content.widgets[0].model.sharedModel;
+                first.setSource(first.source + "\\nOne more line.");
+                await jupyterapp.commands.execute("docmanager:save");
+            }"""
+        )
+    head, rest = before.split("\n\n", 1)
+    assert path.read_text("utf-8") == f"{head}\n# One more line.\n\n{rest}"
+    path.write_text(before, "utf-8")
+
+
 def wait_alive(page, count):
     """Wait until so many figures have been drawn, and no other is there."""
     page.wait_for_function(

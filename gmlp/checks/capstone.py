@@ -854,7 +854,7 @@ EXERCISES = (
         ),
         hints=(
             "Seed 3 is in both, seed 5 only in one. Of which can you form a difference?",
-            "Make one list of differences, b less a, for the seeds that are keys of both. Then it "
+            "Make one list of differences, b minus a, for the seeds that are keys of both. Then it "
             "is a row of values like any other.",
             "`[b[seed] - a[seed] for seed in a if seed in b]`, its mean, and its standard error.",
         ),
