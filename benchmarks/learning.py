@@ -28,11 +28,12 @@ from torch import Tensor, nn
 from benchmarks.transformer import Transformer
 from gmlp import evaluate, gMLPGPT, learning_rate, load_corpus, sample_batch
 from gmlp.checks.progress import write_whole
+from gmlp.ops import keep_freed_memory
 
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
 LAST_RATE = 1e-4  # where the schedule ends, as in nanoGPT, whatever its peak
-SHAPE: dict[str, Any] = {"dim": 144, "depth": 5, "ff_mult": 3, "attn_dim": 32}
+SHAPE: dict[str, Any] = {"dim": 128, "depth": 6, "ff_mult": 3, "attn_dim": 16}
 MODELS: dict[str, Callable[[int], nn.Module]] = {
     "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
     "Transformer": lambda v: Transformer(v, CONTEXT),
@@ -65,6 +66,7 @@ def learn(
     on_step: Callable[[int], object] = lambda done: None,
 ) -> float:
     """Train the model, where it is, with products in ``dtype``; the CPU seconds that it took."""
+    keep_freed_memory()
     device = next(model.parameters()).device
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in model.named_parameters():

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gmlp.ops import Cache, Linear, at_least_one, step
+from gmlp.ops import Cache, Linear, at_least_one, keep_freed_memory, step
 
 TINY = Path(__file__).parent / "assets" / "tiny.safetensors"
 
@@ -277,6 +277,7 @@ def train(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
 
+    keep_freed_memory()
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=weight_decay)
     autocast = torch.autocast(

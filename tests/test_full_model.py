@@ -346,6 +346,7 @@ def test_a_list_for_each_layer_is_a_tuple():
         ({"seq_len": 0}, "seq_len must be at least 1; got seq_len=0"),
         ({"heads": 0}, "heads must be at least 1; got heads=0"),
         ({"ff_mult": 0}, "ff_mult must be at least 1; got ff_mult=0"),
+        ({"ff_mult": 2.5}, "ff_mult must be a whole number; got ff_mult=2.5"),
         ({"heads": 3}, "heads=3"),
         ({"heads": 3}, "ff_mult"),  # with dim it makes the channels that heads must divide
         ({"dim": 3, "ff_mult": 3}, "dim=3, ff_mult=3"),

@@ -1,6 +1,9 @@
 """Laws of the fast kernels, against slow ones that can be read, and of the cache."""
 
 import os
+import platform
+import subprocess
+import sys
 from contextlib import contextmanager
 from unittest.mock import mock_open, patch
 
@@ -191,6 +194,29 @@ def test_only_large_products_in_float32_go_by_way_of_onednn():
             assert not ops.by_onednn(x, weight)
         torch.set_num_threads(1)
         assert not ops.by_onednn(x, weight)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc does")
+def test_freed_memory_is_kept_for_the_next_step():
+    """Pages that the system had to find in steps like those before, of 20 to 60 MB at once."""
+    program = """
+import resource, torch
+from gmlp.ops import keep_freed_memory
+
+keep_freed_memory()
+found = 0
+for tensors in (3, 4, 5, 6, 7):
+    for _ in range(11):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        activations = [torch.ones(2_000_000) for _ in range(tensors)]
+        del activations
+    found += resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(found)
+"""
+    env = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    run = [sys.executable, "-c", program]
+    found = subprocess.run(run, env=env, check=True, capture_output=True).stdout
+    assert int(found) < 100  # of 2,000 for each tensor
 
 
 @pytest.mark.parametrize("maker", ["AuthenticAMD", "GenuineIntel"])
