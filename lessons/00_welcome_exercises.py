@@ -86,7 +86,7 @@ check(mean_bits)
 # The counter of 0.6, without context, has read a training part of 255 bytes, and all of them were `a`. As there, it
 # pretends to have seen one byte more, spread evenly over all 256. Now it is examined on a single byte: a `b`.
 #
-# What does it pay, in bits? Write your number behind `return`, before you compute anything with Python. It is a whole number.
+# What does it pay, in bits? Put `return` and your number where the `raise` stands, before you compute anything with Python. It is a whole number.
 
 
 # %%

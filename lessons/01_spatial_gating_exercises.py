@@ -30,7 +30,7 @@ Layer = Callable[[Tensor], Tensor]
 # letters, out of the same ten. The network is trained as long as you like. It still sees one letter at a time, and is not told where
 # that letter stands.
 #
-# Which accuracy can it reach at reversing, as a fraction from 0 to 1? Write your number behind `return`.
+# Which accuracy can it reach at reversing, as a fraction from 0 to 1? Put `return` and your number where the `raise` stands.
 
 
 # %%

@@ -49,7 +49,7 @@ check(mask_weights)
 # it is sure of it. Where it does not, the model gives all 256 bytes the same chance.
 #
 # The window has 32 positions, and at each the model must name the next byte. What does the model pay on average over all 32, in bits
-# per byte? Write your number behind `return`, before you run anything.
+# per byte? Put `return` and your number where the `raise` stands, before you run anything.
 #
 # Shapes: none; the answer is one number.
 

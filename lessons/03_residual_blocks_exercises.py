@@ -130,8 +130,8 @@ check(GMLPLayer)
 # channels, random numbers come close to this.) Variances of numbers that have nothing to do with one another add up.
 #
 # The output of sixteen layers is then the first `x` times some factor, plus what the layers added, each with a factor
-# of its own. In pre-norm the factor of `x` would be 1. What is it here? Write
-# your number behind `return`, before you try it out.
+# of its own. In pre-norm the factor of `x` would be 1. What is it here? Put
+# `return` and your number where the `raise` stands, before you try it out.
 #
 # Shapes: none; the answer is one number. A fraction such as `1 / 10` will do, and so will a number that is off by less
 # than 1 %.

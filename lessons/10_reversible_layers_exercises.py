@@ -143,8 +143,8 @@ check(inverse_with_dropout)
 # their gradients 11 and 45.
 #
 # `f` and `g` are any layers: write no derivative by hand, let autograd make a small backward pass through
-# each. What you are given has no graph, as in a backward pass. (Leave out the gradients of the layers'
-# own parameters.)
+# each. You are called as in a backward pass: what you are given has no graph, and nothing is recorded unless
+# you ask for it. (The gradients of the layers' own parameters are not asked for.)
 #
 # Shapes: all tensors are `(b, n, d)`; the answer is four of them: `x1`, `x2`, the gradient of `x1`,
 # the gradient of `x2`.
@@ -158,8 +158,9 @@ def backward_step(
     ### BEGIN SOLUTION
 
     def again(layer: Layer, given: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        given = given.detach().requires_grad_()
-        out = layer(given)
+        with torch.enable_grad():
+            given = given.detach().requires_grad_()
+            out = layer(given)
         (found,) = torch.autograd.grad(out, given, gradient)
         return out.detach(), found
 

@@ -143,6 +143,79 @@ def test_a_misconception_is_wrong_and_named(name: str, known: machinery.Misconce
         assert known.nudge in repr(result)
 
 
+def random_tokens(model: Callable[[Tensor], Tensor], n: int, num_tokens: int) -> bool:
+    """The new token may be the old one: then nothing moves, leak or not."""
+    tokens = torch.randint(num_tokens, (n,)).repeat(n, 1)
+    for k in range(1, n):
+        tokens[k, k] = torch.randint(num_tokens, ())
+    logits = model(tokens)
+    return any(bool((logits[k, :k] != logits[0, :k]).any()) for k in range(1, n))
+
+
+def leaks_by_more_than(least: float) -> Callable[..., bool]:
+    def leaks(model: Callable[[Tensor], Tensor], n: int, num_tokens: int) -> bool:
+        tokens = torch.zeros(n, n, dtype=torch.int64).fill_diagonal_(1)
+        tokens[0] = 0
+        logits = model(tokens)
+        return bool(((logits - logits[:1]).abs().amax(-1) > least).tril(-1).any())
+
+    return leaks
+
+
+def derivatives_above(least: float) -> Callable[..., Tensor]:
+    def who_reads_whom(f: Callable[[Tensor], Tensor], n: int, d: int) -> Tensor:
+        jacobian = torch.autograd.functional.jacobian(f, torch.randn(n, d))
+        return (jacobian.abs() > least).any(3).any(1)
+
+    return who_reads_whom
+
+
+def never_at_the_start(*given: Tensor) -> Any:
+    assert given[1].shape[1] > 0, "a text that begins has no past"
+    return EXERCISES["mix_next"].solution(*given)
+
+
+def nothing_later(inner: Tensor, e: int, width: int) -> Tensor:
+    return EXERCISES["fold_reads"].solution(inner.tril(), e, width)
+
+
+def itself_always(inner: Tensor, e: int, width: int) -> Tensor:
+    return EXERCISES["fold_reads"].solution(inner | torch.eye(len(inner)).bool(), e, width)
+
+
+def as_if_recorded(y1: Any, y2: Any, d1: Any, d2: Any, f: Any, g: Any) -> Any:
+    """Leaves out the `torch.enable_grad` that a backward pass needs."""
+    given = y1.detach().requires_grad_()
+    (more,) = torch.autograd.grad(g(given), given, d2)
+    return y1, y2, d1 + more, d2
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("leaks", random_tokens),
+        *(("leaks", leaks_by_more_than(least)) for least in (0.5, 0.1)),
+        *(("who_reads_whom", derivatives_above(least)) for least in (0.1, 0.01)),
+        ("mix_next", never_at_the_start),
+        ("fold_reads", nothing_later),
+        ("fold_reads", itself_always),
+        ("backward_step", as_if_recorded),
+    ],
+)
+def test_wrong_answers_that_once_passed_do_not(name: str, code: Callable[..., Any]) -> None:
+    for seed in range(20):
+        found = machinery.judge(handed_in(code, name), EXERCISES[name], seed)
+        assert found.state in ("wrong", "raised"), seed
+
+
+@pytest.mark.parametrize(
+    "nameless", [lambda weight: weight.tril(), functools.partial(torch.tril, diagonal=0)]
+)
+def test_an_answer_without_a_name_is_told_to_take_one(nameless: Any) -> None:
+    with pytest.raises(TypeError, match="Write it with `def` and the name that the card gives"):
+        check(nameless)
+
+
 def test_right_answers_leave_the_same_output_at_every_run() -> None:
     for name, exercise in EXERCISES.items():
         answer = handed_in(exercise.solution, name)

@@ -283,10 +283,13 @@ def _layer_by_transpose(x: Tensor, e: int, fn: Layer, mix: Layer) -> Tensor:
 def _draw_reads(rng: Draw) -> tuple[Any, ...]:
     e, m = ((2, 5), (3, 5), (3, 7), (5, 7))[rng.integer(0, 4)]
     width = (e, 1, e - 1, e + 2, e)[rng.number]
-    inner = rng.integers(0, 3, m, m).bool().tril()  # one of three is missing
-    inner[range(m), range(m)] = True
+    inner = rng.integers(0, 3, m, m).bool()  # one of three is missing
+    if rng.number != 3:  # the others look back only
+        inner = inner.tril()
+    inner[range(m), range(m)] = rng.number != 4  # a layer need not read the place itself
     inner[-1, 0] = True
     inner[2, 1] = False
+    inner[0, -1] = rng.number == 3
     return inner, e, width
 
 
@@ -324,6 +327,17 @@ def _rounds(inner: Tensor, e: int, width: int) -> Tensor:
     i = torch.arange(len(inner) * e)
     same = (i[:, None] // e == i // e) & inner[i[:, None] % e, i % e]
     return _kernel(len(i), width) @ same.float() > 0
+
+
+def _as_if(
+    inside: Callable[[Tensor], Tensor],
+) -> Callable[[Tensor, int, int], Tensor]:
+    """Right for another table of the layer than the one that is given."""
+
+    def reads(inner: Tensor, e: int, width: int) -> Tensor:
+        return _fold_reads(inside(inner), e, width)
+
+    return reads
 
 
 def _truth_times_truth(inner: Tensor, e: int, width: int) -> Tensor:
@@ -929,14 +943,26 @@ EXERCISES = (
                 "Deal 0 to 7 to two players. What do 0, 2, 4 and 6 have in common?",
             ),
             Misconception(
+                "each place reads itself",
+                _as_if(lambda inner: inner | torch.eye(len(inner)).bool()),
+                "You take it that each place reads itself. Not every layer lets it.",
+                "Is the diagonal of `inner` always True? Look it up.",
+            ),
+            Misconception(
+                "a layer that looks back only",
+                _as_if(lambda inner: inner.tril()),
+                "You let no place of a hand read a later one, whatever `inner` says.",
+                "The card says *any* layer. What `inner` allows is in `inner`.",
+            ),
+            Misconception(
                 "everything before",
-                lambda inner, e, width: _fold_reads(torch.ones_like(inner).tril(), e, width),
+                _as_if(lambda inner: torch.ones_like(inner).tril()),
                 "You let every place of a hand read all places before it, whatever `inner` says.",
                 "`inner` has holes. Look up places in it.",
             ),
             Misconception(
                 "whole hands",
-                lambda inner, e, width: _fold_reads(torch.ones_like(inner), e, width),
+                _as_if(torch.ones_like),
                 "You let every place of a hand read all others, later ones too.",
                 "The same residue is not enough. Look up the two places in `inner`.",
             ),
@@ -1056,8 +1082,8 @@ EXERCISES = (
             Misconception(
                 "every second one",
                 lambda: 12,
-                "You count every second position. Parity is the right idea, but one of the even "
-                "distances cannot be had.",
+                "You count every second position. Parity is the right idea, but not every even "
+                "distance can be had.",
                 "Try the smallest ones: which sums of fours and sixes are there? Each step goes "
                 "back.",
             ),
@@ -1102,12 +1128,12 @@ EXERCISES = (
             ),
         ),
         hints=(
-            "Position 23 hears 19 in one layer. What has 19 heard in the layer before, which deals "
-            "to six?",
+            "In the last layer, which deals to six, 23 hears 17. What has 17 heard in the layer "
+            "before, which deals to four?",
             "Each layer goes back some number of fours, or some number of sixes. So which "
             "distances can be had?",
-            "Write down 0 to 23 and mark all sums of fours and sixes, none of either included. "
-            "Count the marks.",
+            "Write down 0 to 23 and mark every sum of fours and sixes: 0 is one, of none of "
+            "either. Count the marks.",
         ),
     ),
 )

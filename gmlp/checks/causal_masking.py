@@ -49,8 +49,8 @@ class TooManyCallsError(Exception):
 class _Model(nn.Module):
     """A model whose output i is a sum of table rows of the tokens that it reads.
 
-    All numbers are whole and small, so the sums are exact in float32: an output that should not
-    move does not move in the last bit either, whatever the batch.
+    All numbers are small, and whole in units of 1/64, so the sums are exact in float32: an output
+    that should not move does not move in the last bit either, whatever the batch.
     """
 
     mix: Tensor
@@ -80,7 +80,9 @@ class _Model(nn.Module):
 
 def _draw_model(rng: Draw) -> tuple[Any, ...]:
     n, v = rng.sizes(2, least=5)
-    mix = rng.integers(1, 10, n, n)
+    if rng.number >= 7:
+        v = 3  # who changes a token to a random one often gets the old one
+    mix = rng.integers(1, 10, n, n).float()
     table = rng.integers(-9, 10, v, v)
     table[:, 0] = 1000  # token 0 is always the likeliest, so a leak need not change the winner
     table[:, 1] = torch.randperm(v, generator=rng.generator)  # no two tokens look alike
@@ -99,13 +101,11 @@ def _draw_model(rng: Draw) -> tuple[Any, ...]:
         )
         table = torch.eye(v)  # here the winner is the token that leaks
     else:
-        # Many that leak from one place: who changes a token to a random one, which may be the old
-        # one, should not get away with it.
         first = [(n - 2, n - 1), (0, n - 2), (0, 1)]
         i = rng.integer(0, n - 1)
         i, j = first[rng.number - 4] if rng.number < 7 else (i, rng.integer(i + 1, n))
         reads, kept = f"a position reads all before it, and position {i} reads {j}", past
-        kept[i, j] = mix[i, j]
+        kept[i, j] = mix[i, j] if rng.number % 2 else 2**-6  # a weak leak is one, too
     return _Model(reads, kept, table), n, v
 
 
@@ -120,6 +120,13 @@ def _moved(
     if winner:
         logits = logits.argmax(-1, keepdim=True)
     return (logits != logits[:1]).any(-1)
+
+
+def _moves_by(model: Callable[[Tensor], Tensor], n: int, num_tokens: int, least: float) -> bool:
+    changed = torch.arange(n).diag()  # row k changes token k, row 0 none
+    logits = model((torch.arange(n) + changed.sign()) % num_tokens)
+    far = (logits - logits[:1]).abs().amax(-1) > least
+    return bool(far.tril(-1).any())
 
 
 def _leaks(model: Callable[[Tensor], Tensor], n: int, num_tokens: int) -> bool:
@@ -266,15 +273,16 @@ class _Reader(nn.Module):
 
     ``maps[i, j]``, (d, k) small whole numbers, leads from input j to output i: all zero where i
     does not read j. Sums of them are exact, so what cancels cancels to the last bit. With ``own``
-    the sum is gated by a square of the position's own input, and all derivatives at 0 are 0.
+    the sum is gated by a square of the position's own input, and all derivatives at 0 are 0. At
+    last everything is multiplied by ``size``, a power of two.
     """
 
     maps: Tensor
     own: Tensor | None
 
-    def __init__(self, reads: str, maps: Tensor, own: Tensor | None) -> None:
+    def __init__(self, reads: str, maps: Tensor, own: Tensor | None, size: float) -> None:
         super().__init__()
-        self.reads = reads
+        self.reads, self.size = reads, size
         self.register_buffer("maps", maps.float())
         self.register_buffer("own", None if own is None else own.float())
 
@@ -288,7 +296,8 @@ class _Reader(nn.Module):
         out = torch.einsum("ijdk,jd->ik", self.maps, x) + 0.5
         if self.own is not None:
             out = out * (x @ self.own).square()
-        return out + 1e4 * (torch.arange(k) == 0)  # channel 0 is the largest, whatever x is
+        out = out + 1e4 * (torch.arange(k) == 0)  # channel 0 is the largest, whatever x is
+        return out * self.size
 
 
 def _draw_reader(rng: Draw) -> tuple[Any, ...]:
@@ -301,9 +310,13 @@ def _draw_reader(rng: Draw) -> tuple[Any, ...]:
         reads = "a position reads some of the others, earlier and later ones"
         pairs = (rng.normal(n, n) > 0).float()
         pairs[0, 1:], pairs[1:, 0] = 1, 0  # never its own mirror image, nor a triangle
-    else:
+    elif rng.number == 2:
         reads = "a position reads itself, and a gate lets it read all before it"
         pairs = torch.ones(n, n).tril(-1)
+    else:
+        reads = "a position reads all before it, not itself, and all a little"
+        pairs = torch.ones(n, n).tril(-1)
+        d, k = 2, 3
     maps = torch.zeros(n, n, d, k)
     first = rng.integer(0, 6)
     for number, (i, j) in enumerate(pairs.nonzero().tolist()):
@@ -323,7 +336,7 @@ def _draw_reader(rng: Draw) -> tuple[Any, ...]:
     if rng.number == 2:
         own = torch.full((d, k), 2.0)
         own[0] = -1
-    return _Reader(reads, maps, own), n, d
+    return _Reader(reads, maps, own, 2**-10 if rng.number == 3 else 1), n, d
 
 
 Positions = Callable[[Tensor], Tensor]
@@ -739,6 +752,7 @@ EXERCISES = (
         axes="n n",
         kind="rebuild",
         draw=_draw_reader,
+        draws=4,
         solution=_who_reads_whom,
         alternatives=(
             _by_random_direction,
@@ -822,6 +836,19 @@ EXERCISES = (
                 "`requires_grad` is what is missing, before f is called.",
             ),
             Misconception(
+                "small derivatives overlooked",
+                lambda f, n, d: _jacobian(f, n, d).abs().gt(0.1).any(3).any(1),
+                "You let small derivatives pass. Who reads only a little reads, too.",
+                "What matters is whether it is 0 or not.",
+            ),
+            Misconception(
+                "last channel only",
+                lambda f, n, d: _jacobian(f, n, d)[:, -1].ne(0).any(-1),
+                "Only the last channel of each output is left in your table: each one overwrites "
+                "the one before.",
+                "A position reads if *any* channel does. What joins two rows of True and False?",
+            ),
+            Misconception(
                 "asked at zero",
                 lambda f, n, d: (
                     torch.autograd.functional.jacobian(f, torch.zeros(n, d)).ne(0).any(3).any(1)
@@ -886,8 +913,10 @@ EXERCISES = (
             Misconception(
                 "own position counts",
                 lambda model, n, v: bool(_moved(model, n, v).tril().any()),
-                "You count it as a leak when a position reads its own token.",
-                "When token k changes, output k may move. Only outputs before k may not.",
+                "You count it as a leak when a position reads its own token; or you compare with a "
+                "row in which a token is changed, too.",
+                "When token k changes, output k may move; only outputs before k may not, beside a "
+                "row in which nothing was changed.",
             ),
             Misconception(
                 "looks to the right",
@@ -920,6 +949,18 @@ EXERCISES = (
                 lambda model, n, v: bool(_moved(model, n, v).diagonal(-1).any()),
                 "You find a leak only where the output just before the changed token moves.",
                 "Look at all outputs before the changed token, also those far from it.",
+            ),
+            Misconception(
+                "small moves overlooked",
+                lambda model, n, v: _moves_by(model, n, v, 0.1),
+                "You let small moves pass. A weak leak is a leak, too.",
+                "The same sum gives the same number to the last bit. What does `!=` say?",
+            ),
+            Misconception(
+                "leaks from everywhere only",
+                lambda model, n, v: all(_moved(model, n, v)[k, :k].any() for k in range(1, n)),
+                "You find a leak only where every token leaks.",
+                "One is enough. `all` or `any`?",
             ),
             Misconception(
                 "winner only",

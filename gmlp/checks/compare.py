@@ -48,7 +48,8 @@ def find_fault(
 def _value_fault(
     yours: Any, expected: Any, axes: str, parts: Sequence[str], tolerance: float, what: str = ""
 ) -> Fault | None:
-    owner = (f"`{what}`" if what.isidentifier() else what.capitalize()) if what else "Your answer"
+    owner = f"`{what}`" if what.isidentifier() else what
+    owner = owner[:1].upper() + owner[1:] or "Your answer"
     if yours is None and expected is not None:
         if what:
             return "type", f"{owner} is None."
@@ -57,7 +58,7 @@ def _value_fault(
             "printing a value does not return it."
         )
     if isinstance(expected, Tensor):
-        return _tensor_fault(yours, expected, axes, owner)
+        return _tensor_fault(yours, expected, axes, owner, what)
     if isinstance(expected, list | tuple):
         return _parts_fault(yours, expected, axes, parts, tolerance)
     if isinstance(expected, int | float) and not isinstance(expected, bool):
@@ -66,7 +67,8 @@ def _value_fault(
             return "type", _type_message(yours, expected)
         if math.isclose(number, expected, rel_tol=tolerance, abs_tol=1e-12):
             return None
-        if isinstance(expected, float) and math.isclose(number, expected, rel_tol=0.02):
+        rounded = isinstance(expected, float) and not expected.is_integer()
+        if rounded and math.isclose(number, expected, rel_tol=0.02):
             return "values", f"{owner} is {number:.10g}. That is close: give it exactly."
         if not math.isfinite(number):
             return "values", f"{owner} is {number}."
@@ -111,11 +113,14 @@ def _parts_fault(
     for one, other, own, name in zip(yours, expected, letters, names, strict=True):
         if found := _value_fault(one, other, own, (), tolerance, name):
             kind, message = found
-            return kind, message if name in message else f"{message} This is about {name}."
+            named = name.lower() in message.lower()
+            return kind, message if named else f"{message} This is about {name}."
     return None
 
 
-def _tensor_fault(yours: Any, expected: Tensor, axes: str, owner: str) -> Fault | None:
+def _tensor_fault(
+    yours: Any, expected: Tensor, axes: str, owner: str, what: str = ""
+) -> Fault | None:
     if not isinstance(yours, Tensor):
         return "type", _type_message(yours, expected)
     if (yours.device, yours.layout) != (expected.device, expected.layout):
@@ -140,7 +145,7 @@ def _tensor_fault(yours: Any, expected: Tensor, axes: str, owner: str) -> Fault 
             f"{_index(bad)}. Look for a division by zero, a log of zero or an -inf."
         )
     if differs(yours, expected).any():
-        about = f" in {owner}" if owner != "Your answer" else ""
+        about = f" of {what}" if " " in what else f" in {owner}" if what else ""
         return "values", f"The values{about} differ, and not in a way that we recognise."
     return None
 
@@ -207,6 +212,14 @@ def in_place(names: Sequence[str]) -> str:
     )
 
 
+def _some(mask: Tensor) -> str:
+    """The places of a mask that are set: all of a few, the ends of many."""
+    places = mask.nonzero().flatten().tolist()
+    if len(places) <= 12:
+        return str(places)
+    return f"{len(places)} of {len(mask)}, from {places[0]} to {places[-1]},"
+
+
 def _index(mask: Tensor) -> str:
     return str(mask.nonzero()[0].tolist())
 
@@ -243,7 +256,7 @@ def probes(pairs: Sequence[tuple[Outcome, Outcome]], first: int, axes: str) -> I
     for axis, letter in enumerate(letters.split()):
         hit = off.transpose(0, axis).reshape(off.shape[axis], -1).any(1)
         if not hit.all():
-            yield f"Along axis {axis} ({letter}) only {hit.nonzero().flatten().tolist()} differ."
+            yield f"Along axis {axis} ({letter}) only {_some(hit)} differ."
     unused = [
         f"`{name}`"
         for name, wanted in (target.gradients or {}).items()

@@ -197,7 +197,14 @@ def check(f: Callable[..., Any], *, seed: int | None = None) -> Result:
             f"check got a value of type {kind}; it wants the function itself: check(mask_weights), "
             "for example, without calling mask_weights or quoting its name."
         )
-    exercise = find(getattr(f, "__name__", type(f).__name__)).exercise
+    name = getattr(f, "__name__", "<nameless>")
+    if name.startswith("<"):
+        kind = "lambda" if name == "<lambda>" else type(f).__name__
+        raise NotAnAnswerError(
+            f"check goes by the name of an answer, and a {kind} has none. Write it with `def` and "
+            "the name that the card gives."
+        )
+    exercise = find(name).exercise
     result = judge(f, exercise, seed)
     if trouble := progress.note(exercise.name, result.state):
         result = replace(result, lines=(*result.lines, trouble))
@@ -279,7 +286,7 @@ def find(name: str) -> Entry:
         raise NoSuchExerciseError(
             f"no exercise is called {name!r}"
             + (f"; did you mean {near[0]}?" if near else "; `gmlp progress --all` lists them.")
-            + " Keep the name that the card gives."
+            + " What counts is the name behind `def` or `class`; keep the one that the card gives."
         )
     return entries[name]
 

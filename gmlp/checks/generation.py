@@ -311,7 +311,7 @@ def _draw_next(rng: Draw) -> tuple[Any, ...]:
     if rng.number == 0 and m == 2:
         b, m = m, b  # from three on, a triangle that is one step too wide shows
     m = 1 if rng.number == 2 else m  # as in the chapter
-    t = (4, 6)[rng.integer(0, 2)]
+    t = 0 if rng.number == 4 else (4, 6)[rng.integer(0, 2)]  # a text has to begin, too
     n = t + 2 * m + rng.integer(1, 3)
     n += n == c
     norm = rng.refill(nn.LayerNorm(c))
@@ -1084,7 +1084,7 @@ EXERCISES = (
         axes="b m c, b s c",
         parts=("mixed", "seen"),
         draw=_draw_next,
-        draws=4,
+        draws=5,
         kind="extend",
         use=_mix_use,
         solution=_mix_next,
@@ -1137,6 +1137,15 @@ EXERCISES = (
                     lambda bias, t, s: bias[t - 1 : s - 1, None],
                 ),
                 "You take rows one too far up.",
+                "In the chapter t counted the new position, too. Here it is the length of `past`.",
+            ),
+            Misconception(
+                "all one too far up",
+                _mix(
+                    lambda weight, t, s: weight[t - 1 : s - 1, :s].tril(t - 1),
+                    lambda bias, t, s: bias[t - 1 : s - 1, None],
+                ),
+                "Your rows, and the columns that they may read, are one too far up.",
                 "In the chapter t counted the new position, too. Here it is the length of `past`.",
             ),
             Misconception(

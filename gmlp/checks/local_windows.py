@@ -566,7 +566,7 @@ EXERCISES = (
     Exercise(
         name="look_back",
         lesson="07_local_windows",
-        axes="b a t c",
+        axes="b a 2w c",
         draw=_draw_windows,
         solution=_look_back,
         alternatives=(
@@ -741,7 +741,7 @@ EXERCISES = (
     Exercise(
         name="local_shares",
         lesson="07_local_windows",
-        axes="b a w t",
+        axes="b a w 2w",
         kind="debug",
         stub=_found_local_shares,
         draw=_draw_scores,

@@ -113,12 +113,11 @@ def _use_layer(
         for given in (norm, proj_in, proj_out):
             if part in inside or not isinstance(part, type(given)):
                 continue
-            own = dict(part.named_parameters())
-            if {key: p.shape for key, p in own.items()} == {
-                key: p.shape for key, p in given.named_parameters()
-            }:
-                for key, parameter in given.named_parameters():
-                    setattr(part, key, parameter)
+            own = {key: p.shape for key, p in part.named_parameters()}
+            drawn = dict(given.named_parameters())
+            if own and own.items() <= {key: p.shape for key, p in drawn.items()}.items():
+                for key in own:  # perhaps without a bias
+                    setattr(part, key, drawn[key])
     return made(x)
 
 
@@ -135,6 +134,14 @@ class _Parts(nn.Module):
 
 def _layer(forward: Callable[[Any, Tensor], Tensor]) -> type[nn.Module]:
     return type("Layer", (_Parts,), {"forward": forward})
+
+
+def _plain_norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def _unbiased(linear: nn.Linear, x: Tensor) -> Tensor:
+    return F.linear(x, linear.weight)
 
 
 def _branch(activation: Callable[[Tensor], Tensor]) -> type[nn.Module]:
@@ -543,6 +550,40 @@ EXERCISES = (
                 "In pre-norm the norm stands on the branch. Where does the branch begin?",
             ),
             Misconception(
+                "norm behind the widening",
+                _layer(lambda s, x: x + s.proj_out(s.sgu(F.gelu(_plain_norm(s.proj_in(x)))))),
+                "Your norm stands behind the widening, on dim_ff channels.",
+                "It is what the branch is given that should have standard size.",
+            ),
+            Misconception(
+                "norm behind GELU",
+                _layer(lambda s, x: x + s.proj_out(s.sgu(_plain_norm(F.gelu(s.proj_in(x)))))),
+                "Your norm stands behind GELU, on dim_ff channels.",
+                "It is what the branch is given that should have standard size.",
+            ),
+            Misconception(
+                "widening without bias",
+                _layer(lambda s, x: x + s.proj_out(s.sgu(F.gelu(_unbiased(s.proj_in, s.norm(x)))))),
+                "Your widening layer has no bias.",
+                "The block of the chapter has plain linear layers, with a bias each.",
+            ),
+            Misconception(
+                "narrowing without bias",
+                _layer(lambda s, x: x + _unbiased(s.proj_out, s.sgu(F.gelu(s.proj_in(s.norm(x)))))),
+                "Your narrowing layer has no bias.",
+                "The block of the chapter has plain linear layers, with a bias each.",
+            ),
+            Misconception(
+                "no bias at all",
+                _layer(
+                    lambda s, x: (
+                        x + _unbiased(s.proj_out, s.sgu(F.gelu(_unbiased(s.proj_in, s.norm(x)))))
+                    )
+                ),
+                "Your linear layers have no bias.",
+                "The block of the chapter has plain linear layers, with a bias each.",
+            ),
+            Misconception(
                 "norm at the end of the branch",
                 _layer(lambda s, x: x + s.norm(s.proj_out(s.sgu(F.gelu(s.proj_in(x)))))),
                 "The norm stands at the end of the branch.",
@@ -577,7 +618,8 @@ EXERCISES = (
             Misconception(
                 "parts in a list",
                 _PartsInAList,
-                "Your parts stand in a plain list. nn.Module does not look into it, so neither the "
+                "Your parts stand in a plain list or dict, or `forward` makes them anew at each "
+                "call. nn.Module sees attributes that `__init__` sets, so neither the "
                 "check nor an optimizer finds their weights.",
                 "nn.Sequential and nn.ModuleList are lists that it does look into.",
             ),

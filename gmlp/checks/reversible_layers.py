@@ -104,6 +104,14 @@ def _over_layers(
     return inverse_stack
 
 
+def _all_g_then_all_f(y1: Tensor, y2: Tensor, layers: Sequence[Pair]) -> Two:
+    for _, g in reversed(layers):
+        y2 = y2 - g(y1)
+    for f, _ in reversed(layers):
+        y1 = y1 - f(y2)
+    return y1, y2
+
+
 def _by_blocks(y1: Tensor, y2: Tensor, layers: Any) -> Two:
     for f, g in layers[::-1]:
         y1, y2 = ReversibleBlock(f, g).inverse(y1, y2)
@@ -175,6 +183,15 @@ def _with_states(for_g: int | None, for_f: int | None) -> Callable[..., Two]:
         return y1 - rolled(f, x2, for_f), x2
 
     return undo
+
+
+def _states_too_late(y1: Tensor, y2: Tensor, f: Layer, g: Layer, dice: Two) -> Two:
+    before_f, before_g = dice
+    x2 = y2 - g(y1)
+    torch.set_rng_state(before_g)
+    x1 = y1 - f(x2)
+    torch.set_rng_state(before_f)
+    return x1, x2
 
 
 def _dice_for_both_at_once(y1: Tensor, y2: Tensor, f: Layer, g: Layer, dice: Two) -> Two:
@@ -256,16 +273,18 @@ def _run_backward(
     f: Layer,
     g: Layer,
 ) -> Any:
-    """As in a backward pass: what comes in has no graph, and what goes out needs none."""
-    found = answer(y1.detach(), y2.detach(), d1.detach(), d2.detach(), f, g)
+    """As in a backward pass: what comes in has no graph, and nothing is recorded unasked."""
+    with torch.no_grad():
+        found = answer(y1.detach(), y2.detach(), d1.detach(), d2.detach(), f, g)
     if not isinstance(found, list | tuple):
         return found
     return tuple(one.detach() if isinstance(one, Tensor) else one for one in found)
 
 
 def _again(layer: Layer, given: Tensor, gradient: Tensor) -> Two:
-    given = given.detach().requires_grad_()
-    out = layer(given)
+    with torch.enable_grad():
+        given = given.detach().requires_grad_()
+        out = layer(given)
     (found,) = torch.autograd.grad(out, given, gradient)
     return out.detach(), found
 
@@ -321,36 +340,73 @@ def _f_before_g(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Lay
 def _through_the_inverse(
     y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer
 ) -> Four:
-    y1, y2 = y1.requires_grad_(), y2.requires_grad_()
-    x1, x2 = _undo(y1, y2, f, g)
+    with torch.enable_grad():
+        y1, y2 = y1.requires_grad_(), y2.requires_grad_()
+        x1, x2 = _undo(y1, y2, f, g)
     new1, new2 = torch.autograd.grad((x1, x2), (y1, y2), (d1, d2))
     return x1, x2, new1, new2
 
 
 def _nothing_recorded(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    y1 = y1.detach().requires_grad_()
     (more,) = torch.autograd.grad(g(y1), y1, d2)
     x1, x2 = _undo(y1, y2, f, g)
     return x1, x2, d1 + more, d2
 
 
+def _not_watched(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    with torch.enable_grad():
+        (more,) = torch.autograd.grad(g(y1), y1, d2)
+    x1, x2 = _undo(y1, y2, f, g)
+    return x1, x2, d1 + more, d2
+
+
 def _grad_is_none(y1: Any, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
-    g(y1).backward(d2)
+    with torch.enable_grad():
+        g(y1).backward(d2)
     x1, x2 = _undo(y1, y2, f, g)
     return x1, x2, d1 + y1.grad, d2
 
 
 def _graph_of_g_again(y1: Any, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
-    y1 = y1.requires_grad_()
-    out = g(y1)
-    out.backward(d2)
-    x2 = y2 - out
-    f(x2).backward(d1 + y1.grad)
+    with torch.enable_grad():
+        y1 = y1.requires_grad_()
+        out = g(y1)
+        out.backward(d2)
+        x2 = y2 - out
+        f(x2).backward(d1 + y1.grad)
     return y1, x2, d1, d2
+
+
+def _sums_exchanged(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    out, more = _again(g, y1, d2)
+    x2, d2 = y2 - out, d2 + more
+    out, more = _again(f, x2, d1)
+    return y1 - out, x2, d1 + more, d2
+
+
+def _f_gets_d2(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    out, more = _again(g, y1, d2)
+    x2, d1 = y2 - out, d1 + more
+    out, more = _again(f, x2, d2)
+    return y1 - out, x2, d1, d2 + more
+
+
+def _g_at_x1(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    x1, x2 = _undo(y1, y2, f, g)
+    d1 = d1 + _again(g, x1, d2)[1]
+    return x1, x2, d1, d2 + _again(f, x2, d1)[1]
+
+
+def _in_pairs(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    x1, x2, d1, d2 = _backward_step(y1, y2, d1, d2, f, g)
+    return x1, d1, x2, d2
 
 
 def _forward_once_more(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
     x1, x2 = (x.detach().requires_grad_() for x in _undo(y1, y2, f, g))
-    outputs = _reversible_forward(x1, x2, f, g)
+    with torch.enable_grad():
+        outputs = _reversible_forward(x1, x2, f, g)
     new1, new2 = torch.autograd.grad(outputs, (x1, x2), (d1, d2))
     return x1, x2, new1, new2
 
@@ -363,6 +419,7 @@ def _by_vjp(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) 
 
 
 def _by_grad_attribute(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
+    torch.set_grad_enabled(True)
     y1 = y1.clone().requires_grad_()
     out = g(y1)
     out.backward(d2)
@@ -426,6 +483,12 @@ EXERCISES = (
             lambda x1, x2, f, g: [x1 + f(x2), x2 + g(x1 + f(x2))],
         ),
         misconceptions=(
+            Misconception(
+                "f twice",
+                lambda x1, x2, f, g: _reversible_forward(x1, x2, f, f),
+                "You use f in both halves; g is never called.",
+                "Each half has a layer of its own.",
+            ),
             Misconception(
                 "g reads x1",
                 lambda x1, x2, f, g: (x1 + f(x2), x2 + g(x1)),
@@ -530,6 +593,12 @@ EXERCISES = (
         solution=_inverse_stack,
         alternatives=(_by_blocks, _by_recursion, _by_index),
         misconceptions=(
+            Misconception(
+                "first all g, then all f",
+                _all_g_then_all_f,
+                "You undo all g first, and then all f.",
+                "The last pair ran as a whole, after all others. Undo it as a whole.",
+            ),
             Misconception(
                 "first pair first",
                 _over_layers(_undo, iter),
@@ -639,6 +708,12 @@ EXERCISES = (
         stub=_found_inverse_with_dropout,
         alternatives=(_dice_of_the_generator, _dice_put_back, _with_states(1, 0)),
         misconceptions=(
+            Misconception(
+                "states set after the layers",
+                _states_too_late,
+                "You set each state after its layer has run. By then it has drawn.",
+                "When does a layer look at the state: while it runs, or afterwards?",
+            ),
             Misconception(
                 "states exchanged",
                 _with_states(0, 1),
@@ -826,6 +901,13 @@ EXERCISES = (
             Misconception(
                 "nothing recorded",
                 _nothing_recorded,
+                "You run a layer where nothing is recorded, so there is no graph to go back "
+                "through.",
+                "How does the chapter's `backward` ask torch to record, for a moment?",
+            ),
+            Misconception(
+                "not watched",
+                _not_watched,
                 "You ask for the gradient of a tensor that nobody has told torch to watch.",
                 "`.detach().requires_grad_()` makes one that is watched. Give that to the layer.",
             ),
@@ -848,6 +930,30 @@ EXERCISES = (
                 _gradients_crossed,
                 "You send d1 through g and d2 through f.",
                 "g adds to the second stream. Which gradient belongs to its output?",
+            ),
+            Misconception(
+                "f gets d2",
+                _f_gets_d2,
+                "You send d2 through f as well.",
+                "f adds to the first stream. Which gradient belongs to its output?",
+            ),
+            Misconception(
+                "sums exchanged",
+                _sums_exchanged,
+                "You add what comes back through g to d2, and what comes back through f to d1.",
+                "g was given y1. For which stream is what comes back at its input?",
+            ),
+            Misconception(
+                "g at x1",
+                _g_at_x1,
+                "You run g on x1. On the way there it had been given y1.",
+                "g came after f: what did the first stream hold by then?",
+            ),
+            Misconception(
+                "each with its gradient",
+                _in_pairs,
+                "All four are right, but in another order: x1, its gradient, x2, its gradient.",
+                "Asked for are x1, x2, and then their gradients in the same order.",
             ),
         ),
         hints=(

@@ -264,6 +264,16 @@ def _plain_sum(values: Tensor) -> tuple[Tensor, Tensor]:
     return total, _zero(values)
 
 
+def _wanted_less_new_first(values: Tensor) -> tuple[Tensor, Tensor]:
+    total, rest = _zero(values), _zero(values)
+    for value in values:
+        wanted = value + rest
+        new = total + wanted
+        rest = wanted - new + total
+        total = new
+    return total, rest
+
+
 def _carry_turned(values: Tensor) -> tuple[Tensor, Tensor]:
     total, rest = _zero(values), _zero(values)
     for value in values:
@@ -400,6 +410,14 @@ def _stepping(
         return weight - move(scaled, scale, rate, clip), after
 
     return answer
+
+
+def _half_scale_and_on(
+    weight: Tensor, scaled: Tensor, scale: float, rate: float, clip: float
+) -> tuple[Tensor, float]:
+    if not scaled.isfinite().all():
+        scale = scale / 2
+    return weight - rate * _clipped(scaled / scale, clip), scale
 
 
 def _right_move(scaled: Tensor, scale: float, rate: float, clip: float) -> Tensor:
@@ -677,14 +695,14 @@ EXERCISES = (
             Misconception(
                 "whole batch at once",
                 _whole,
-                "You send the whole batch through at once. So many rows do not fit into memory.",
-                "Cut inputs and targets into parts of `rows` rows first.",
+                "You send all rows through at once. So many do not fit into memory.",
+                "Cut inputs and targets into parts of `rows` rows first; rows are axis 0.",
             ),
             Misconception(
                 "one backward for all",
                 _one_backward,
-                "You add the losses up and call backward once, at the end. Until then the "
-                "activations of all parts are kept, so nothing is saved.",
+                "You call backward when all parts have been run. Until then the activations of "
+                "all of them are kept, so nothing is saved.",
                 "When are the activations of a part no longer needed?",
             ),
             Misconception(
@@ -816,14 +834,23 @@ EXERCISES = (
             Misconception(
                 "nothing carried",
                 _plain_sum,
-                "You add the numbers one by one, and what rounding takes away is lost.",
-                "After `new = total + value`: by how much did the total really grow?",
+                "Your total is that of a plain sum, and your rest is always 0: what rounding takes "
+                "away is lost.",
+                "After `new = total + wanted`: by how much did the total really grow? In 16 bits "
+                "brackets matter: a + b - c need not be a + (b - c).",
+            ),
+            Misconception(
+                "rest measured against the sum on paper",
+                _wanted_less_new_first,
+                "You take the new total from what you wanted, and then add the old total. Both are "
+                "rounded, so your rest is, too.",
+                "new - total is exact. Compute that first, in brackets.",
             ),
             Misconception(
                 "rest of zero",
                 lambda values: (values.sum(), _zero(values)),
-                "Your total is right, and it has been rounded once. What that took away is missing "
-                "in your rest, which is 0.",
+                "Your total is right. What rounding took from it is missing in your rest, which "
+                "is 0.",
                 "The two parts together should be the exact sum.",
             ),
             Misconception(
@@ -1015,6 +1042,43 @@ EXERCISES = (
                 ),
                 "You step also when the gradient overflowed, and weights become NaN.",
                 "One bad number must stop the whole step.",
+            ),
+            Misconception(
+                "steps all the same, with half the scale",
+                _half_scale_and_on,
+                "You halve the scale after an overflow, but take the step all the same.",
+                "What should the weight be after such a step?",
+            ),
+            Misconception(
+                "compared with a scaled clip",
+                _stepping(
+                    lambda s, scale, rate, clip: (
+                        rate * (s * clip / s.norm() if s.norm() > clip * scale else s) / scale
+                    )
+                ),
+                "You compare with the right length, but then cut the scaled gradient to `clip`, "
+                "as if it were the true one.",
+                "Divide first. Then nothing that follows needs to know the scale.",
+            ),
+            Misconception(
+                "length true, gradient scaled",
+                _stepping(
+                    lambda s, scale, rate, clip: (
+                        rate * (s * clip * scale / s.norm() if s.norm() > clip * scale else s)
+                    )
+                ),
+                "You look at the true length, but step with the scaled gradient.",
+                "Divide the gradient itself, then take its length.",
+            ),
+            Misconception(
+                "length is a sum",
+                _stepping(
+                    lambda s, scale, rate, clip: (
+                        rate * s / scale * (clip * scale / s.abs().sum()).clamp(max=1)
+                    )
+                ),
+                "Your length is the sum of the sizes of all numbers.",
+                "The length of (3, 4) is 5.",
             ),
             Misconception(
                 "steps all the same",

@@ -1138,7 +1138,7 @@ EXERCISES = (
                 "bias forgotten",
                 lambda v, weight, bias: spatial_mix(v, weight, torch.zeros_like(bias)),
                 "The mixing is right, but the bias is missing.",
-                "Each head adds one number to each position: bias[h, i].",
+                "Each head adds one number to each position: bias[k, i].",
             ),
             Misconception(
                 "bias along channels",
@@ -1169,41 +1169,41 @@ EXERCISES = (
                 "heads interleaved",
                 _heads_interleaved,
                 "Your heads take every h-th channel: with 2 heads, one the even and one the odd.",
-                "Groups are consecutive: the first c / h channels belong to head 0. In einops, the "
+                "Groups are consecutive: the first d / h channels belong to head 0. In einops, the "
                 "letter on the left of a bracket is the slow one.",
             ),
             Misconception(
                 "heads cut one way, joined another",
                 _heads_read_interleaved,
-                "You cut the channels as (d h) and join them as (h d), so they change places.",
+                "You cut the channels as (c h) and join them as (h c), so they change places.",
                 "Cut and join with the same bracket, and let consecutive channels share a head.",
             ),
             Misconception(
                 "positions reshaped into heads",
                 _heads_by_view,
-                "Your reshape to (b, h, n, d) cuts across positions: it renumbers the entries, it "
+                "Your reshape to (b, h, n, c) cuts across positions: it renumbers the entries, it "
                 "does not move an axis.",
-                "Split the channel axis first, to (b, n, h, d). Then move the axis of heads.",
+                "Split the channel axis first, to (b, n, h, c). Then move the axis of heads.",
             ),
             Misconception(
                 "heads reshaped into positions",
                 _joined_by_reshape,
                 "You cut well, but your reshape back to (b, n, d) renumbers the entries: it does "
                 "not move the axis of heads back behind the positions.",
-                "First (b, h, n, d) to (b, n, h, d), then join the last two.",
+                "First (b, h, n, c) to (b, n, h, c), then join the last two.",
             ),
             Misconception(
                 "cut and joined by reshape",
                 _cut_and_joined_by_view,
                 "Both your reshapes cut across positions: they renumber the entries, they do not "
                 "move an axis.",
-                "Split the channel axis first, to (b, n, h, d). Then move the axis of heads, and "
+                "Split the channel axis first, to (b, n, h, c). Then move the axis of heads, and "
                 "move it back before you join.",
             ),
             Misconception(
                 "joined interleaved",
                 _joined_interleaved,
-                "You cut the channels as (h d) and join them as (d h), so they change places.",
+                "You cut the channels as (h c) and join them as (c h), so they change places.",
                 "Cut and join with the same bracket.",
             ),
             Misconception(
@@ -1281,9 +1281,9 @@ EXERCISES = (
         hints=(
             "Take one head and one batch row. What are the shapes of weight[0] and of its channels "
             "of v[0], and which product of the two sums over positions?",
-            "Give the heads an axis of their own: split (b, n, c) into (b, n, h, d) and bring h to "
+            "Give the heads an axis of their own: split (b, n, d) into (b, n, h, c) and bring h to "
             "the front of n. A matrix product acts on the last two axes.",
-            "rearrange 'b n (h d) -> b h n d'; weight @ that; plus the bias with a trailing axis "
+            "rearrange 'b n (h c) -> b h n c'; weight @ that; plus the bias with a trailing axis "
             "of "
             "size 1; then rearrange back.",
         ),
