@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · Local windows: what if the text is long?
 #
-# *60 minutes. You need: [lesson 02](02_causal_masking.ipynb), the causal unit, and [lesson 03](03_residual_blocks.ipynb), the block, and [lesson 04](04_training.ipynb), the training; for section 7.8 the
+# *60 minutes. You need: the causal unit of [lesson 02](02_causal_masking.ipynb), the block of [lesson 03](03_residual_blocks.ipynb) and the training of [lesson 04](04_training.ipynb); for section 7.8 the
 # attention head of lesson 06, for the end of 7.10 the cache of lesson 05.*
 #
 # When you are done you can

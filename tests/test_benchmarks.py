@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import gpu, original
+from benchmarks import gpu, learning, original
 
 MODEL = {"num_tokens": 16, "dim": 8, "depth": 2, "seq_len": 24}
 FOLDED = MODEL | {"reversible": True, "window": (4, (16, 2)), "act": nn.Tanh()}
@@ -298,6 +298,20 @@ def test_readme_says_what_was_measured_beside_the_original():
     assert said == [
         cells(measured["AMD"][row]) + cells(measured["Intel"][row]) for row in IN_README
     ]
+
+
+def test_readme_says_what_was_learned_beside_a_transformer():
+    root = Path(original.__file__).parents[1]
+    result = json.loads((root / "benchmarks/results/learning.json").read_text("utf-8"))
+    assert result["conditions"]["gMLP"] == learning.SHAPE
+    ours, theirs = result["best"]["gMLP"], result["best"]["Transformer"]
+    said = " ".join((root / "README.md").read_text("utf-8").split())
+    assert (
+        f"a gMLP with tiny attention of {ours['parameters']:,} parameters ends at "
+        f"{ours['valid_nats']:.3f} nats a character after {ours['cpu_seconds']:.0f} CPU seconds, "
+        f"the Transformer of {theirs['parameters']:,} at {theirs['valid_nats']:.3f} after "
+        f"{theirs['cpu_seconds']:.0f}"
+    ) in said
 
 
 # --- on a GPU -------------------------------------------------------------------------------------

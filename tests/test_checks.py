@@ -216,6 +216,23 @@ def test_an_answer_without_a_name_is_told_to_take_one(nameless: Any) -> None:
         check(nameless)
 
 
+def test_a_part_with_a_name_of_several_words_is_told_in_a_sentence() -> None:
+    exercise = EXERCISES["backward_step"]
+
+    def three_times(*given: Any) -> Any:
+        x1, x2, d1, d2 = exercise.solution(*given)
+        return x1, x2, 3 * d1, d2
+
+    found = machinery.judge(handed_in(three_times, "backward_step"), exercise, 0)
+    assert found.lines[0].startswith("The values of the gradient of x1 differ, and not in a way")
+
+
+def test_a_wrong_whole_number_is_not_called_close() -> None:
+    for value, words in ((1022, "too low"), (1026, "too high")):
+        found = machinery.judge(lambda value=value: value, EXERCISES["stands_still_at"], 0)
+        assert words in found.lines[0] and "close" not in found.lines[0]
+
+
 def test_right_answers_leave_the_same_output_at_every_run() -> None:
     for name, exercise in EXERCISES.items():
         answer = handed_in(exercise.solution, name)

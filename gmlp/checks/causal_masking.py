@@ -979,11 +979,10 @@ EXERCISES = (
             "Change one token and run the model. Which outputs are allowed to move, and which are "
             "not?",
             "A change at k shows only leaks from k, so every k needs its own run. But rows of a "
-            "batch "
-            "are separate runs: let row k change token k, and keep one row unchanged.",
-            "`logits` has shape (n, n, v), with row 0 unchanged. Mark where it differs from row 0 "
-            "in "
-            "any of the v numbers: an (n, n) table, row k against output i. A leak has i < k.",
+            "batch are separate runs: let row k change token k, and keep one row unchanged.",
+            "Before token 0 stands nothing, so row 0 can be the unchanged one: `logits` is (n, n, "
+            "num_tokens). Mark where it differs from row 0 in any of its numbers: an (n, n) table, "
+            "row k against output i. A leak has i < k.",
         ),
     ),
 )

@@ -428,19 +428,21 @@ class _Judge:
         """What a right answer would still trip over: another dtype, another device."""
         if self.exercise.use is not None or self.f is None:
             return
+        pairs = zip(self.names, self.cases[-1], strict=True)
+        one = next((name for name, given in pairs if isinstance(given, Tensor)), "x")
         for to, words, remark in (
             (
                 torch.float64,
                 ("dtype", "Double", "double"),
-                "A remark: your code makes a tensor of float32 whatever the inputs are, so with "
-                "float64 it would differ. `torch.zeros(..., dtype=x.dtype)` follows the input.",
+                "A remark: somewhere your code makes a tensor of float32 whatever the inputs are, "
+                f"so with float64 it would differ. `dtype={one}.dtype` follows the input.",
             ),
             (
                 "meta",
                 ("device", "meta"),
-                "A remark: your code makes a tensor on the CPU wherever the inputs are, and fails "
-                "on a GPU. `device=x.device` in torch.arange, torch.ones and the like "
-                "follows the input.",
+                "A remark: somewhere your code makes a tensor on the CPU wherever the inputs are, "
+                f"and fails on a GPU. `device={one}.device` in torch.arange, torch.ones and the "
+                "like follows the input.",
             ),
         ):
             case = [_moved(given, to) for given in self.cases[-1]]

@@ -346,13 +346,13 @@ EXERCISES = (
             Misconception(
                 "relu",
                 _gated(F.relu),
-                "Your gate is a ReLU. That is ReGLU; GEGLU has GELU in its place.",
+                "Your gate goes through a ReLU; in GEGLU it goes through a GELU.",
                 "torch.nn.functional has the function under its own name.",
             ),
             Misconception(
                 "silu",
                 _gated(F.silu),
-                "Your gate is x times sigmoid(x). That is SwiGLU; GEGLU has GELU in its place.",
+                "Your gate is x times sigmoid(x), which only resembles a GELU.",
                 "torch.nn.functional has the function under its own name.",
             ),
             Misconception(

@@ -845,7 +845,7 @@ EXERCISES = (
             "Take n = 3 and k = 1. From where does position 0 take, position 1, position 2, and "
             "which entry of which row says so?",
             "The ones lie on one diagonal. Loop over the rows and leave out those that take from "
-            "outside, or look up what `tril(k)` and `triu(k)` keep.",
+            "outside.",
             "Zeros first. For each i: j = i - k; if j is a position, from 0 to n - 1, set entry "
             "(i, j) to 1.",
         ),
@@ -1060,7 +1060,7 @@ EXERCISES = (
             Misconception(
                 "sigmoid gate",
                 _activated(torch.sigmoid),
-                "You put the gate through a sigmoid, as LSTMs and GLU do.",
+                "You put the gate through a sigmoid, as gates elsewhere often are.",
                 "Here the gate multiplies as it is: it may be negative, or above 1.",
             ),
             Misconception(
