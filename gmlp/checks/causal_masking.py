@@ -629,6 +629,12 @@ EXERCISES = (
                 "channels of one position?",
             ),
             Misconception(
+                "halves exchanged",
+                lambda x, weight, bias: _causal_unit(x.roll(x.shape[-1] // 2, -1), weight, bias),
+                "You mix the first half and gate it with the second.",
+                "`u, v = x.chunk(2, dim=-1)`: which of them was mixed in the given code?",
+            ),
+            Misconception(
                 "mean mended only",
                 _unit(_over(-1, 1)),
                 "The mean is mended, but the variance is still taken over the positions.",

@@ -138,6 +138,16 @@ def _beside(before: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda own: torch.cat([before(own), own], dim=2)
 
 
+def _first_text_opened(own: Tensor) -> Tensor:
+    before = own.roll(1, dims=1)
+    return torch.cat([torch.zeros_like(before[:1]), before[1:]])
+
+
+def _rolled_inside(own: Tensor) -> Tensor:
+    before = own.roll(1, dims=2)
+    return torch.cat([torch.zeros_like(before[:, :1]), before[:, 1:]], dim=1)
+
+
 def _one_position_back(own: Tensor) -> Tensor:
     flat = own.flatten(1, 2)
     return F.pad(flat, (0, 0, 1, -1)).view_as(own)
@@ -581,6 +591,18 @@ EXERCISES = (
                 _beside(lambda own: own.roll(1, dims=1)),
                 "Your windows stand in a ring: the first one reads the last.",
                 "What stands before the first window?",
+            ),
+            Misconception(
+                "ring, opened in the first text only",
+                _beside(_first_text_opened),
+                "Only in the first text of the batch does nothing stand before the first window.",
+                "Axis 0 are the texts. Which axis are the windows?",
+            ),
+            Misconception(
+                "rolled inside the windows",
+                _beside(_rolled_inside),
+                "You move the positions inside each window by one, not the windows.",
+                "Axis 2 are the positions of a window. Which axis are the windows?",
             ),
             Misconception(
                 "next window",
@@ -1119,6 +1141,12 @@ EXERCISES = (
                 lambda: (136, 137),
                 "16 positions are right. Position 16 brings more than one number.",
                 "Position 16 opens a window. Whom does it read?",
+            ),
+            Misconception(
+                "the two exchanged",
+                lambda: (152, 136),
+                "Both numbers are there, in the wrong order.",
+                "Asked for are those of 16 positions, then those of 17.",
             ),
             Misconception(
                 "nothing new",
