@@ -583,13 +583,7 @@ shaken_passed = examine(shaken)
 # %% [markdown]
 # In the fresh model all four pass. In a fresh model $W$ is almost zero and $b$ is 1 everywhere, so each gate is about 1, whatever row it takes and whatever the cache holds. The test is the right one; the
 # *model* made it worthless. Such a test needs weights that are large enough to matter.
-
-# %%
-assert all(fresh.values())
-assert trained == shaken_passed
-assert [name for name in trained if not trained[name]] == ["no norm", "next row"]
-
-# %% [markdown]
+#
 # ## 5.9 How fast?
 #
 # Now the time, with a larger model: 512 positions, 256 channels, weights as they are born, since for the clock they are as good as any. We time the writing of *one* byte when the text is 32, 64, …, 512 bytes long, the best of
@@ -598,6 +592,9 @@ assert [name for name in trained if not trained[name]] == ["no norm", "next row"
 # **Predict:** 5.6 counted hundreds of times fewer multiplications (here, with 256 channels, it would say 410). How many times faster, at 512?
 
 # %%
+assert all(fresh.values()) and trained == shaken_passed  # what 5.8 said
+assert [name for name in trained if not trained[name]] == ["no norm", "next row"]
+
 large = make_gmlp(d=256, n=512)
 text = torch.randint(v, (1, 512), generator=torch.Generator().manual_seed(0))
 

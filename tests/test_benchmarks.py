@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import gpu, learning, original
+from benchmarks import gpu, original
 
 MODEL = {"num_tokens": 16, "dim": 8, "depth": 2, "seq_len": 24}
 FOLDED = MODEL | {"reversible": True, "window": (4, (16, 2)), "act": nn.Tanh()}
@@ -255,63 +255,6 @@ def test_bad_arguments_are_named(arguments, message, capsys):
     with pytest.raises(SystemExit):
         original.main(arguments)
     assert re.search(message, capsys.readouterr().err)
-
-
-# --- what README says --------------------------------------------------------------------------
-
-IN_README = [  # its lines, in order
-    ("recipe_16k", "training step"),
-    ("recipe_16k", "peak resident memory of the process"),
-    ("recipe_16k", "parameters"),
-    ("recipe_first", "training step, 20000 tokens"),
-    ("recipe_first", "training step, 256 tokens"),
-    ("causal_sgu", "forward + backward, heads 1"),
-    ("causal_sgu", "forward + backward, heads 4"),
-    ("causal_local_sgu", "forward + backward, heads 1"),
-    ("causal_local_sgu", "forward + backward, heads 4"),
-    ("generation", "700 tokens after 64"),
-]
-
-
-def cells(measure):
-    """The two cells of README's table: both sides, and their ratio."""
-    sides, unit = (measure["original"], measure["ours"]), measure["unit"]
-    scale, name, digits = {"B": (1e9, "GB", 1), "": (1e6, "M", 0), "s": (1, "s", 1)}[unit]
-    if unit == "s" and max(sides) < 1:
-        scale, name, digits = 1e-3, "ms", 0
-    before, here = (f"{side / scale:.{digits}f}" for side in sides)
-    return [f"{before} → {here} {name}", f"{measure['ratio']:.1f}"]
-
-
-def test_readme_says_what_was_measured_beside_the_original():
-    root = Path(original.__file__).parents[1]
-    readme = (root / "README.md").read_text("utf-8")
-    _, table = readme.split("| work | AMD | ratio | Intel | ratio |\n|---|---|---|---|---|\n")
-    said = [line.strip("| ").split(" | ")[1:] for line in table.split("\n\n")[0].splitlines()]
-    measured = {}
-    for name in ("AMD", "Intel"):
-        path = root / f"benchmarks/results/original_{name.lower()}.json"
-        assert f"[{name}]({path.relative_to(root).as_posix()})" in readme
-        result = json.loads(path.read_text("utf-8"))
-        assert name in result["machine"]["cpu"]
-        measured[name] = {(m["row"], m["work"]): m for m in result["measures"]}
-    assert said == [
-        cells(measured["AMD"][row]) + cells(measured["Intel"][row]) for row in IN_README
-    ]
-
-
-def test_readme_says_what_was_learned_beside_a_transformer():
-    root = Path(original.__file__).parents[1]
-    result = json.loads((root / "benchmarks/results/learning.json").read_text("utf-8"))
-    assert result["conditions"]["gMLP"] == learning.SHAPE
-    ours, theirs = result["best"]["gMLP"], result["best"]["Transformer"]
-    said = " ".join((root / "README.md").read_text("utf-8").split())
-    assert (
-        f"a gMLP with tiny attention of {ours['parameters']:,} parameters ends at "
-        f"{ours['valid_nats']:.3f} nats a character after {ours['cpu_seconds']:.0f} CPU seconds, "
-        f"the Transformer of {theirs['parameters']:,} at {theirs['valid_nats']:.3f} after "
-        f"{theirs['cpu_seconds']:.0f}"
-    ) in said
 
 
 # --- on a GPU -------------------------------------------------------------------------------------

@@ -304,13 +304,13 @@ ODD = {
         lambda w: torch.zeros(w.shape) + w.tril().float(),
         "right",
         None,
-        "dtype=x.dtype",
+        "dtype=weight.dtype",
     ),
     "on the CPU": (
         lambda w: w * (torch.arange(w.shape[-1])[:, None] >= torch.arange(w.shape[-1])),
         "right",
         None,
-        "device=x.device",
+        "device=weight.device",
     ),
 }
 

@@ -76,14 +76,16 @@ def looks_like(name, png, closely=False):
 
 # ---- numbers ----
 
-# Rows of the table: the row of the benchmark, and its work.
-ROWS = {
+ROWS = {  # of the table: how it begins, the row of the benchmark, and its work
     "a training step on 16,384 tokens": ("recipe_16k", "training step"),
     "peak memory": ("recipe_16k", "peak resident memory of the process"),
     "parameters": ("recipe_16k", "parameters"),
-    "a training step on 1,024 tokens": ("recipe_first", "training step, 256 tokens"),
+    "a training step on 1,024 tokens": ("recipe_first", "training step, 20000 tokens"),
+    "the same with 256 values": ("recipe_first", "training step, 256 tokens"),
     "`CausalSGU`": ("causal_sgu", "forward + backward, heads 1"),
+    "the same with 4 heads": ("causal_sgu", "forward + backward, heads 4"),
     "`CausalLocalSGU`": ("causal_local_sgu", "forward + backward, heads 1"),
+    "the same with 4 heads of it": ("causal_local_sgu", "forward + backward, heads 4"),
     "writing 700 tokens": ("generation", "700 tokens after 64"),
 }
 UNITS = {"s": 1, "ms": 1e-3, "GB": 1e9, "M": 1e6, "": 1}
@@ -102,18 +104,25 @@ def test_rounding_is_by_the_digits_that_are_said():
 
 
 def test_the_table_beside_the_research_code_is_what_was_measured():
-    measures = {(one["row"], one["work"]): one for one in result("original")["measures"]}
-    lines = README.partition("| work | research code")[2].partition("\n\n")[0].splitlines()[2:]
+    _, table = README.split("| work | AMD | ratio | Intel | ratio |\n|---|---|---|---|---|\n")
+    lines = table.partition("\n\n")[0].splitlines()
+    measured = []
+    for maker in ("AMD", "Intel"):
+        one = result(f"original_{maker.lower()}")
+        assert maker in one["machine"]["cpu"] and one["machine"]["threads"] == 2
+        assert f"[{maker}](benchmarks/results/original_{maker.lower()}.json)" in README
+        measured.append({(row["row"], row["work"]): row for row in one["measures"]})
     assert len(lines) == len(ROWS)
     for line, (words, key) in zip(lines, ROWS.items(), strict=True):
-        work, theirs, ours, ratio = (cell.strip() for cell in line.strip("|").split("|"))
-        one = measures[key]
-        assert work.startswith(words)
-        assert is_rounded(theirs, one["original"]), f"{work}: {theirs} is {one['original']}"
-        assert is_rounded(ours, one["ours"]), f"{work}: {ours} is {one['ours']}"
-        assert is_rounded(ratio, one["original"] / one["ours"]), f"{work}: {ratio}"
-    machine = result("original")["machine"]
-    assert machine["cpu"] in README and f"{machine['threads']} threads" in README
+        work, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        assert work.startswith(words.removesuffix(" of it"))
+        for measures, said, ratio in zip(measured, cells[::2], cells[1::2], strict=True):
+            one = measures[key]
+            numbers, _, unit = said.rpartition(" ")
+            theirs, ours = numbers.split(" → ")
+            assert is_rounded(f"{theirs} {unit}", one["original"]), f"{work}: {said}"
+            assert is_rounded(f"{ours} {unit}", one["ours"]), f"{work}: {said}"
+            assert is_rounded(ratio, one["original"] / one["ours"]), f"{work}: {ratio}"
 
 
 def test_the_sentences_beside_a_transformer_are_what_was_measured():
@@ -123,7 +132,7 @@ def test_the_sentences_beside_a_transformer_are_what_was_measured():
         f"of {ours['parameters']:,} parameters ends at {ours['valid_nats']:.3f} nats a character "
         f"after {ours['cpu_seconds']:.0f} CPU seconds, the Transformer of "
         f"{theirs['parameters']:,} at {theirs['valid_nats']:.3f} after "
-        f"{theirs['cpu_seconds']:.0f}."
+        f"{theirs['cpu_seconds']:.0f}"
     )
     assert said in README.replace("\n", " ")
     for run in result("learning_rates")["runs"]:

@@ -23,7 +23,8 @@ sizes = {
 
 
 def head_of(d, out, k, seed):
-    return randomise(Attention(dim_in=d, dim_out=out, dim_inner=k), seed).double()
+    """Of a size at which no share of the attention is so small that it rounds to nothing."""
+    return randomise(Attention(dim_in=d, dim_out=out, dim_inner=k), seed, scale=0.5).double()
 
 
 def attend_slowly(x, to_qkv, to_out, bias, may_read=lambda i, j: j <= i):

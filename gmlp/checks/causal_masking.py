@@ -302,7 +302,7 @@ class _Reader(nn.Module):
 
 def _draw_reader(rng: Draw) -> tuple[Any, ...]:
     n = (5, 7)[rng.integer(0, 2)]
-    d, k = ((2, 3), (3, 2))[rng.integer(0, 2)]
+    d, k = ((2, 3), (3, 2))[rng.number % 2]
     if rng.number == 0:
         reads = "a position reads itself and all before it"
         pairs = torch.ones(n, n).tril()
@@ -316,7 +316,6 @@ def _draw_reader(rng: Draw) -> tuple[Any, ...]:
     else:
         reads = "a position reads all before it, not itself, and all a little"
         pairs = torch.ones(n, n).tril(-1)
-        d, k = 2, 3
     maps = torch.zeros(n, n, d, k)
     first = rng.integer(0, 6)
     for number, (i, j) in enumerate(pairs.nonzero().tolist()):
