@@ -950,7 +950,7 @@ EXERCISES = (
             ),
             Misconception(
                 "a layer that looks back only",
-                _as_if(lambda inner: inner.tril()),
+                _as_if(torch.tril),
                 "You let no place of a hand read a later one, whatever `inner` says.",
                 "The card says *any* layer. What `inner` allows is in `inner`.",
             ),

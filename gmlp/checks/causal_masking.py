@@ -110,23 +110,23 @@ def _draw_model(rng: Draw) -> tuple[Any, ...]:
 
 
 def _moved(
-    model: Callable[[Tensor], Tensor], n: int, num_tokens: int, winner: bool = False
+    model: Callable[[Tensor], Tensor],
+    n: int,
+    num_tokens: int,
+    winner: bool = False,
+    least: float = 0.0,
 ) -> Tensor:
-    """(n, n): did output i of row k move when its token k was changed? Row 0 is unchanged."""
+    """(n, n): did output i of row k move, by more than ``least``, when its token k was changed?
+
+    Row 0 is unchanged.
+    """
     tokens = (torch.arange(n) % num_tokens).repeat(n, 1)
     later = torch.arange(1, n)
     tokens[later, later] = (tokens[later, later] + 1) % num_tokens
     logits = model(tokens)
     if winner:
         logits = logits.argmax(-1, keepdim=True)
-    return (logits != logits[:1]).any(-1)
-
-
-def _moves_by(model: Callable[[Tensor], Tensor], n: int, num_tokens: int, least: float) -> bool:
-    changed = torch.arange(n).diag()  # row k changes token k, row 0 none
-    logits = model((torch.arange(n) + changed.sign()) % num_tokens)
-    far = (logits - logits[:1]).abs().amax(-1) > least
-    return bool(far.tril(-1).any())
+    return ((logits - logits[:1]).abs() > least).any(-1)
 
 
 def _leaks(model: Callable[[Tensor], Tensor], n: int, num_tokens: int) -> bool:
@@ -957,7 +957,7 @@ EXERCISES = (
             ),
             Misconception(
                 "small moves overlooked",
-                lambda model, n, v: _moves_by(model, n, v, 0.1),
+                lambda model, n, v: bool(_moved(model, n, v, least=0.1).tril(-1).any()),
                 "You let small moves pass. A weak leak is a leak, too.",
                 "The same sum gives the same number to the last bit. What does `!=` say?",
             ),

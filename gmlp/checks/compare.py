@@ -48,8 +48,7 @@ def find_fault(
 def _value_fault(
     yours: Any, expected: Any, axes: str, parts: Sequence[str], tolerance: float, what: str = ""
 ) -> Fault | None:
-    owner = f"`{what}`" if what.isidentifier() else what
-    owner = owner[:1].upper() + owner[1:] or "Your answer"
+    owner = _owner(what)
     if yours is None and expected is not None:
         if what:
             return "type", f"{owner} is None."
@@ -58,7 +57,7 @@ def _value_fault(
             "printing a value does not return it."
         )
     if isinstance(expected, Tensor):
-        return _tensor_fault(yours, expected, axes, owner, what)
+        return _tensor_fault(yours, expected, axes, what)
     if isinstance(expected, list | tuple):
         return _parts_fault(yours, expected, axes, parts, tolerance)
     if isinstance(expected, int | float) and not isinstance(expected, bool):
@@ -118,9 +117,15 @@ def _parts_fault(
     return None
 
 
-def _tensor_fault(
-    yours: Any, expected: Tensor, axes: str, owner: str, what: str = ""
-) -> Fault | None:
+def _owner(what: str) -> str:
+    """What a part of an answer is called at the head of a sentence."""
+    if what.isidentifier():
+        return f"`{what}`"
+    return what[:1].upper() + what[1:] or "Your answer"
+
+
+def _tensor_fault(yours: Any, expected: Tensor, axes: str, what: str) -> Fault | None:
+    owner = _owner(what)
     if not isinstance(yours, Tensor):
         return "type", _type_message(yours, expected)
     if (yours.device, yours.layout) != (expected.device, expected.layout):

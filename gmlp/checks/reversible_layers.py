@@ -302,7 +302,8 @@ def _backward_with(
     direct: float = 1.0,
     through_g: float = 1.0,
     through_f: float = 1.0,
-    d1_is_old_in_f: bool = False,
+    into_g: Callable[[Tensor, Tensor], Tensor] = lambda d1, d2: d2,
+    into_f: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda d1, d2, new1: new1,
     swapped: bool = False,
     back: Callable[[Layer, Tensor, Tensor], Tensor] = lambda layer, given, d: _again(
         layer, given, d
@@ -312,8 +313,8 @@ def _backward_with(
 
     def step(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
         x1, x2 = _undo(y1, y2, f, g)
-        new1 = direct * d1 + through_g * back(g, y1, d2)
-        new2 = direct * d2 + through_f * back(f, x2, d1 if d1_is_old_in_f else new1)
+        new1 = direct * d1 + through_g * back(g, y1, into_g(d1, d2))
+        new2 = direct * d2 + through_f * back(f, x2, into_f(d1, d2, new1))
         return (x1, x2, new2, new1) if swapped else (x1, x2, new1, new2)
 
     return step
@@ -385,13 +386,6 @@ def _sums_exchanged(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g:
     return y1 - out, x2, d1 + more, d2
 
 
-def _f_gets_d2(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
-    out, more = _again(g, y1, d2)
-    x2, d1 = y2 - out, d1 + more
-    out, more = _again(f, x2, d2)
-    return y1 - out, x2, d1, d2 + more
-
-
 def _g_at_x1(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
     x1, x2 = _undo(y1, y2, f, g)
     d1 = d1 + _again(g, x1, d2)[1]
@@ -449,13 +443,6 @@ def _streams_change_places(
         x1 = y1 - f(x2)
         y1, y2 = x2, x1
     return x1, x2
-
-
-def _gradients_crossed(y1: Tensor, y2: Tensor, d1: Tensor, d2: Tensor, f: Layer, g: Layer) -> Four:
-    out, more = _again(g, y1, d1)
-    x2, d1_new = y2 - out, d1 + more
-    out, more = _again(f, x2, d2)
-    return y1 - out, x2, d1_new, d2 + more
 
 
 def _first_stream_not_handed_on(
@@ -841,7 +828,7 @@ EXERCISES = (
             ),
             Misconception(
                 "f gets the old d1",
-                _backward_with(d1_is_old_in_f=True),
+                _backward_with(into_f=lambda d1, d2, new1: d1),
                 "You send d1 as it was given back through f. What came through g is missing there.",
                 "f had a share in y1, and y1 is felt in two ways. When is its gradient complete?",
             ),
@@ -927,13 +914,13 @@ EXERCISES = (
             ),
             Misconception(
                 "gradients crossed",
-                _gradients_crossed,
+                _backward_with(into_g=lambda d1, d2: d1, into_f=lambda d1, d2, new1: d2),
                 "You send d1 through g and d2 through f.",
                 "g adds to the second stream. Which gradient belongs to its output?",
             ),
             Misconception(
                 "f gets d2",
-                _f_gets_d2,
+                _backward_with(into_f=lambda d1, d2, new1: d2),
                 "You send d2 through f as well.",
                 "f adds to the first stream. Which gradient belongs to its output?",
             ),
