@@ -185,9 +185,16 @@ def itself_always(inner: Tensor, e: int, width: int) -> Tensor:
 
 def as_if_recorded(y1: Any, y2: Any, d1: Any, d2: Any, f: Any, g: Any) -> Any:
     """Leaves out the `torch.enable_grad` that a backward pass needs."""
-    given = y1.detach().requires_grad_()
-    (more,) = torch.autograd.grad(g(given), given, d2)
-    return y1, y2, d1 + more, d2
+
+    def again(layer: Any, given: Any, gradient: Any) -> Any:
+        given = given.detach().requires_grad_()
+        out = layer(given)
+        return out.detach(), torch.autograd.grad(out, given, gradient)[0]
+
+    out, more = again(g, y1, d2)
+    x2, d1 = y2 - out, d1 + more
+    out, more = again(f, x2, d1)
+    return y1 - out, x2, d1, d2 + more
 
 
 @pytest.mark.parametrize(
