@@ -184,12 +184,7 @@ def learn_once(corpus: str, run: Run) -> Result:
         model = Transformer(alphabet, CONTEXT, **run.arguments)
     model.cuda()
     nats: list[float] = []
-
-    def read(done: int) -> None:
-        if done % EVERY == 0 or done == run.steps:
-            nats.append(round(evaluate(model, valid, CONTEXT, 256) * math.log(2), 4))
-
-    learn(
+    training = learn(
         model,
         train,
         steps=run.steps,
@@ -198,8 +193,10 @@ def learn_once(corpus: str, run: Run) -> Result:
         context=CONTEXT,
         batch=BATCH,
         dtype=torch.bfloat16,
-        on_step=read,
     )
+    for done, _ in enumerate(training, 1):
+        if done % EVERY == 0 or done == run.steps:
+            nats.append(round(evaluate(model, valid, CONTEXT, 256) * math.log(2), 4))
     return {
         **run._asdict(),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -3,7 +3,8 @@
     python -m benchmarks.learning [--corpus FILE] [--json benchmarks/results/learning.json]
 
 A language model by characters, at the size that nanoGPT suggests for a laptop's CPU. Both models
-get the same windows of text, steps, schedule and optimizer, in turns. With the first seed each runs
+get the same windows of text, steps, schedule and optimizer, and train side by side, a few steps of
+one, then of the other: what else the machine does slows both alike. With the first seed each runs
 at three learning rates; the one that served it best is kept for the other seeds, and the median of
 all seeds counts. The loss is the mean over the last tenth of the text, every character predicted
 once, in nats a character; the seconds are CPU seconds, of training alone. With --json the runs are
@@ -16,7 +17,8 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,8 +34,10 @@ from gmlp.ops import keep_freed_memory
 
 CONTEXT, BATCH = 64, 12
 WARMUP, BETAS, DECAY, CLIP = 100, (0.9, 0.99), 0.1, 1.0
+TURN = 10  # steps of one model before the other's turn
 LAST_RATE = 1e-4  # where the schedule ends, as in nanoGPT, whatever its peak
-SHAPE: dict[str, Any] = {"dim": 128, "depth": 6, "ff_mult": 3, "attn_dim": 16}
+# The first layer has no head: what it could look up is no more than a character yet.
+SHAPE: dict[str, Any] = {"dim": 128, "depth": 6, "ff_mult": 3, "attn_dim": [None] + 5 * [16]}
 MODELS: dict[str, Callable[[int], nn.Module]] = {
     "gMLP": lambda v: gMLPGPT(num_tokens=v, seq_len=CONTEXT, **SHAPE),
     "Transformer": lambda v: Transformer(v, CONTEXT),
@@ -63,9 +67,11 @@ def learn(
     context: int = CONTEXT,
     batch: int = BATCH,
     dtype: torch.dtype = torch.float32,
-    on_step: Callable[[int], object] = lambda done: None,
-) -> float:
-    """Train the model, where it is, with products in ``dtype``; the CPU seconds that it took."""
+) -> Iterator[float]:
+    """Train the model, where it is, with products in ``dtype``.
+
+    Yields after every step the CPU seconds that were spent on all steps so far.
+    """
     keep_freed_memory()
     device = next(model.parameters()).device
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -79,8 +85,9 @@ def learn(
         betas=BETAS,
         fused=True,
     )
-    began = time.process_time()
+    seconds = 0.0
     for step in range(steps):
+        began = time.process_time()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak, WARMUP, floor=LAST_RATE / peak)
         inputs, targets = (
@@ -92,8 +99,17 @@ def learn(
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-        on_step(step + 1)
-    return time.process_time() - began
+        seconds += time.process_time() - began
+        yield seconds
+
+
+def side_by_side(trainings: dict[str, Iterator[float]], steps: int) -> dict[str, float]:
+    """Go through trainings of ``steps`` steps in turns; the CPU seconds of each."""
+    seconds: dict[str, float] = {}
+    for _ in range(0, steps, TURN):
+        for name, training in trainings.items():
+            *_, seconds[name] = islice(training, TURN)
+    return seconds
 
 
 def write_json(path: Path, result: Any) -> None:
@@ -161,6 +177,7 @@ def main() -> None:
         "weight_decay": DECAY,
         "clip": CLIP,
         "last_rate": LAST_RATE,
+        "turn": TURN,
         "gMLP": SHAPE,
     }
     runs: list[Run] = []
@@ -174,25 +191,33 @@ def main() -> None:
             )
         runs = kept["runs"]
 
-    for name in MODELS:  # what PyTorch loads at the first step is no part of the comparison
-        learn(MODELS[name](alphabet), train, steps=2, peak=1e-3, seed=0)
+    def train_both(peaks: dict[str, float], seed: int, steps: int) -> list[Run]:
+        models: dict[str, nn.Module] = {}
+        trainings: dict[str, Iterator[float]] = {}
+        for name, peak in peaks.items():
+            torch.manual_seed(seed)
+            models[name] = MODELS[name](alphabet)
+            trainings[name] = learn(models[name], train, steps=steps, peak=peak, seed=seed)
+        seconds = side_by_side(trainings, steps)
+        return [
+            {
+                "model": name,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "peak": peaks[name],
+                "seed": seed,
+                "valid_nats": round(evaluate(model, valid, CONTEXT) * math.log(2), 4),
+                "cpu_seconds": round(seconds[name], 1),
+            }
+            for name, model in models.items()
+        ]
 
-    def run_once(name: str, peak: float, seed: int) -> None:
-        if any((run["model"], run["peak"], run["seed"]) == (name, peak, seed) for run in runs):
+    def run_once(peaks: dict[str, float], seed: int) -> None:
+        known = {(run["model"], run["peak"], run["seed"]) for run in runs}
+        if known >= {(name, peak, seed) for name, peak in peaks.items()}:
             return
-        torch.manual_seed(seed)
-        model = MODELS[name](alphabet)
-        seconds = learn(model, train, steps=given.steps, peak=peak, seed=seed)
-        run = {
-            "model": name,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "peak": peak,
-            "seed": seed,
-            "valid_nats": round(evaluate(model, valid, CONTEXT) * math.log(2), 4),
-            "cpu_seconds": round(seconds, 1),
-        }
-        print(run, flush=True)
-        runs.append(run)
+        new = train_both(peaks, seed, given.steps)
+        print(*new, sep="\n", flush=True)
+        runs.extend(new)
         keep()
 
     def keep(**more: Any) -> None:
@@ -200,15 +225,16 @@ def main() -> None:
             result = {"made_by": "python -m benchmarks.learning", "conditions": conditions}
             write_json(given.json, result | more | {"runs": runs})
 
+    # What PyTorch loads at the first step is no part of the comparison.
+    train_both(dict.fromkeys(MODELS, 1e-3), seed=0, steps=2)
+
     first, *others = given.seeds
     rates = {name: given.rates or list(RATES[name]) for name in MODELS}
-    for turn in zip(*rates.values(), strict=True):
-        for name, peak in zip(MODELS, turn, strict=True):
-            run_once(name, peak, first)
+    for peaks in zip(*rates.values(), strict=True):
+        run_once(dict(zip(MODELS, peaks, strict=True)), first)
     chosen = {name: best_rate(runs, name, rates[name], first) for name in MODELS}
     for seed in others:
-        for name in MODELS:
-            run_once(name, chosen[name], seed)
+        run_once(chosen, seed)
     best = {name: summary(runs, name, chosen[name], given.seeds) for name in MODELS}
     keep(best=best)
 

@@ -39,5 +39,5 @@ class CausalSGU(SpatialGatingUnit):
         u, v = x.chunk(2, dim=-1)  # (b, m, d/2) each
         gate = self.mix_next(self.norm(v), cache)  # (b, m, d/2)
         if gate_res is not None:
-            gate = gate + gate_res
+            gate += gate_res
         return self.act(gate) * u

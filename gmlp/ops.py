@@ -136,8 +136,8 @@ def local_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     v, weight, bias = autocast(v, weight, bias)
     n, w = v.shape[1], weight.shape[1]
-    v = F.pad(v, (0, 0, 0, -n % w)) if n % w else v
-    return in_blocks(_LocalMix, v, weight, bias)[:, :n]
+    mixed = in_blocks(_LocalMix, F.pad(v, (0, 0, 0, -n % w)) if n % w else v, weight, bias)
+    return mixed[:, :n] if n % w else mixed
 
 
 def in_blocks(mix: type[torch.autograd.Function], *tensors: Tensor) -> Tensor:
@@ -199,6 +199,11 @@ def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
 
 
+def no_view(t: Tensor) -> Tensor:
+    """``t``, no more a view of what it was cut from, so that a unit may add to it in place."""
+    return t.data
+
+
 class _CausalMix(torch.autograd.Function):
     """One product for each head: the texts of a batch stand side by side, as columns."""
 
@@ -210,7 +215,7 @@ class _CausalMix(torch.autograd.Function):
         out = v.new_empty(v.shape)
         for k, head in enumerate(weight):
             lower(head[:n, :n], v[k], bias[k, :n], out[k])
-        return rearrange(out, "h n (b c) -> b n (h c)", b=b)
+        return no_view(rearrange(out, "h n (b c) -> b n (h c)", b=b))
 
     @staticmethod
     @once_differentiable
@@ -253,7 +258,7 @@ class _LocalMix(torch.autograd.Function):
                 seen, first = pairs(v_h), v_h[::k]  # the first window of each text
                 torch.baddbmm(bias_w, rows.expand(len(seen), -1, -1), seen, out=out_h[1:])
                 torch.baddbmm(bias_w, rows[:, w:].expand(b, -1, -1), first, out=out_h[::k])
-        return rearrange(out, join, b=b)
+        return no_view(rearrange(out, join, b=b))
 
     @staticmethod
     @once_differentiable

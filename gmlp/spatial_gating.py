@@ -101,7 +101,7 @@ class SpatialGatingUnit(nn.Module):
         u, v = x.chunk(2, dim=-1)  # (b, n, d/2) each
         gate = self.mix(self.norm(v))  # (b, n, d/2)
         if gate_res is not None:
-            gate = gate + gate_res
+            gate += gate_res
         return self.act(gate) * u
 
     def extra_repr(self) -> str:

@@ -398,7 +398,9 @@ for prompt in (b"The value of", b"If the name "):
 
 # %%
 with torch.no_grad():
-    torch.testing.assert_close(honest(windows[:, :10]), honest(windows)[:, :10])
+    torch.testing.assert_close(
+        honest(windows[:, :10]), honest(windows)[:, :10], atol=1e-4, rtol=1e-4
+    )
     difference = (cheater(windows[:, :10]) - cheater(windows)[:, :10]).abs().max()
 assert difference > 1
 print("causal: equal   no mask: its scores differ by more than 1")
@@ -498,7 +500,7 @@ print(inspect.getsource(CausalSGU.mixing_matrix))
 # %%
 finished = network(CausalSGU(4 * d, n))
 finished.load_state_dict(honest.state_dict())
-torch.testing.assert_close(finished(windows), honest(windows))
+torch.testing.assert_close(finished(windows), honest(windows), atol=1e-4, rtol=1e-4)
 print("equal to yours on", tuple(windows.shape))
 
 # %% [markdown]

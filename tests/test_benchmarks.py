@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import gpu, original
+from benchmarks import gpu, learning, original
 
 MODEL = {"num_tokens": 16, "dim": 8, "depth": 2, "seq_len": 24}
 FOLDED = MODEL | {"reversible": True, "window": (4, (16, 2)), "act": nn.Tanh()}
@@ -242,6 +242,52 @@ def test_ctrl_c_keeps_what_was_measured(monkeypatch, tmp_path, capsys):
 def test_a_row_that_failed_shows_in_the_exit_code(monkeypatch):
     monkeypatch.setattr(original, "ROWS", {"bad": (broken, 1)})
     assert original.main([]) == 1
+
+
+def test_who_trains_in_turns_learns_the_same_as_alone():
+    data, steps = torch.randint(0, 16, (500,), generator=torch.Generator().manual_seed(0)), 23
+
+    def trainings():
+        for seed in range(2):
+            torch.manual_seed(seed)
+            model = learning.gMLPGPT(**MODEL)
+            settings = {"steps": steps, "peak": 1e-2, "seed": seed, "context": 24, "batch": 2}
+            yield model, learning.learn(model, data, **settings)
+
+    alone = {str(i): (model, list(each)) for i, (model, each) in enumerate(trainings())}
+    together = {str(i): pair for i, pair in enumerate(trainings())}
+    seconds = learning.side_by_side({name: each for name, (_, each) in together.items()}, steps)
+    for name, (model, spent) in alone.items():
+        assert len(spent) == steps and spent[0] > 0 and spent == sorted(spent)
+        assert seconds[name] > 0 and not list(together[name][1])  # nothing is left to do
+        torch.testing.assert_close(together[name][0].state_dict(), model.state_dict())
+
+
+def test_the_learning_benchmark_chooses_rates_keeps_its_runs_and_goes_on(
+    monkeypatch, tmp_path, capsys
+):
+    corpus, file = tmp_path / "corpus.txt", tmp_path / "learning.json"
+    corpus.write_text("to be or not to be, that is the question. " * 40)
+
+    def call(*more):
+        words = ["learning", "--corpus", str(corpus), "--json", str(file), "--rates", "1e-4,1e-2"]
+        monkeypatch.setattr(sys, "argv", [*words, "--steps", "11", *more])
+        learning.main()
+        return json.loads(file.read_text())
+
+    kept = call("--seeds", "0,1")
+    tried = [(run["model"], run["peak"], run["seed"]) for run in kept["runs"]]
+    both = [(1e-4, 0), (1e-2, 0), (1e-2, 1)]  # who does not learn is not chosen
+    assert tried == [(name, peak, seed) for peak, seed in both for name in learning.MODELS]
+    assert "2 seeds" in capsys.readouterr().out
+    assert call("--seeds", "0,1") == kept
+    file.write_text(json.dumps(kept | {"runs": kept["runs"][:-2]}))
+    again = call("--seeds", "0,1")["runs"]
+    assert again[:-2] == kept["runs"][:-2]
+    assert [run["valid_nats"] for run in again] == [run["valid_nats"] for run in kept["runs"]]
+    with pytest.raises(SystemExit):
+        call("--seeds", "0,1", "--steps", "7")
+    assert "other conditions (steps)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def show(page, address):
 
 
 def run_all(page):
-    """Run every cell, wait for the last, and save."""
+    """Run every cell, wait for the last, or for one that fails, and save."""
     page.click("text=Run >> nth=0")
     page.click("text=Run All Cells")
     page.wait_for_function(
@@ -87,7 +87,10 @@ def run_all(page):
             const notebook = jupyterapp.shell.currentWidget;
             const code = notebook.content.widgets.filter(w => w.model.type == "code");
             const idle = notebook.sessionContext.session.kernel.status == "idle";
-            return idle && code.every(w => w.model.executionCount);
+            const failed = code.some(w => w.model.outputs.toJSON().some(
+                output => output.output_type == "error"
+            ));
+            return idle && (failed || code.every(w => w.model.executionCount));
         }""",
         polling=1000,
     )

@@ -302,6 +302,28 @@ def test_local_mix_of_many_positions(n, w, b, h):
     agree(local_mix, local_mix_slowly, inputs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("h", [1, 2])
+@pytest.mark.parametrize("b", [1, 3])
+@pytest.mark.parametrize("n", [40, 300])
+def test_what_is_mixed_may_be_added_to_in_place(n, b, h):
+    """As a unit adds what its attention says, whichever product made the gate."""
+
+    def in_place(mix):
+        def added(v, *more):
+            mixed = mix(v, *more)
+            mixed += v.sin()
+            return mixed
+
+        return added
+
+    def slowly(mix):
+        return lambda v, *more: mix(v, *more) + v.sin()
+
+    agree(in_place(causal_mix), slowly(mix_slowly), mix_inputs(b, n, 10, h, 2))
+    for w in (16, 20, 300):  # windows that fill n, that do not, and one of many rows
+        agree(in_place(local_mix), slowly(local_mix_slowly), local_inputs(b, n, w, h, 2))
+
+
 @pytest.mark.parametrize(("n", "e"), [(300, 8), (513, 2), (70, 33), (5, 16)])
 def test_causal_conv_of_many_positions(n, e):
     x, weight, bias = draw(2, n, 3, seed=0), draw(3, 1, e, seed=1), draw(3, seed=2)
