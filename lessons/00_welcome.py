@@ -226,7 +226,7 @@ assert train_bits[6] < 1
 # %% [markdown]
 # Two curves, two stories. On the text that it has counted itself, more context is always better: it knows the pages by heart. On *new* text it
 # gets better up to three or four bytes, then worse. Many strings of seven bytes (six of context and the next one) have never occurred before, and the
-# counter is too sure of the few continuations that it has seen. (At 1 byte the orange curve is the higher one: the two are measured on different pieces of text, and with so little context there is hardly anything to know by heart.)
+# counter is too sure of the few continuations that it has seen. (At 1 byte the curve of its own text is the higher one: the two are measured on different pieces of text, and with so little context there is hardly anything to know by heart.)
 #
 # This is the whole problem of learning in one picture: to do well on what one has *not* seen. For a counter `the list` and `the dict` are
 # two strings that have nothing to do with each other. A model may learn that they are alike.
@@ -278,7 +278,7 @@ viz.bars(
 assert tiny_bits < valid_bits[best] - 0.1
 
 # %% [markdown]
-# The small gMLP beats every counter that we tried. Like them, it has learned from the training part only. This ladder comes back in lesson 04, where your own model gets a rung. (It was trained with one version of Python. With
+# The small gMLP beats every counter that we tried. Like them, it has learned from the training part only. This ladder comes back in lesson 04, where your own model gets a rung. (The small gMLP was trained with one version of Python. With
 # another, some of your validation part may be text that it has read; its description, `gmlp/assets/tiny.md`, says so, too.)
 #
 # ## Do you remember?

@@ -23,7 +23,7 @@ from gmlp.checks import check, hint
 #
 # ●○○ · 5 minutes · rebuild (the dots say how hard)
 #
-# Turn a text into tokens, without `encode` from the package. The tokens are the bytes of the text in UTF-8, in order, each a
+# Turn a text into tokens, without the package's `encode` (the method `text.encode()` of Python is allowed). The tokens are the bytes of the text in UTF-8, in order, each a
 # number from 0 to 255. So `"gMLP"` becomes `tensor([103, 77, 76, 80])`, and `"é"` becomes two tokens. All of the text
 # counts, spaces and line breaks too. (`torch.tensor([1, 2])` makes a tensor of a list, here of whole numbers, int64.)
 #
@@ -109,7 +109,7 @@ check(bits_for_unseen_byte)
 # `x` comes right after token `c`.
 #
 # - Count the pairs of neighbours in `tokens`. The tokens `a b b a` have three: `ab`, `bb`, `ba`.
-# - Never say never: after *each* `c`, pretend to have seen one token more, spread evenly over all `num_tokens`. In a row that was
+# - Never say never: after *each* `c`, pretend to have seen one token more, spread evenly over all `num_tokens` (which is simpler than the sharing of 0.6). In a row that was
 #   never seen, all chances are then equal.
 #
 # With `a` = 0, `b` = 1 and `num_tokens = 2`, the row of `a` has seen one pair, `ab`: its chances are 0.5 / 2 and 1.5 / 2. Every row

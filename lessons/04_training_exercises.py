@@ -76,7 +76,7 @@ check(learning_rate)
 #
 # Somebody's loop makes one step for each batch and notes the loss in bits per byte, before the step. We give it the first test of every model: one text,
 # again and again. The model is a table, with a row of logits for each byte, and it knows nothing yet. In `abracadabra` an
-# `a` is followed by `b`, `c`, `d` and `b` again, so it cannot get below 0.6 bits; but near that it should arrive, and settle.
+# `a` is followed by `b`, `c`, `d` and `b` again: 1.5 bits each at best, so over all ten bytes it cannot get below 0.6; but near that it should arrive, and settle.
 
 
 # %%
@@ -95,7 +95,7 @@ def found_train_steps(model, optimizer, batches):
 
 table = nn.Embedding(256, 256)
 nn.init.zeros_(table.weight)  # all bytes equally likely
-text = encode("abracadabra").long()[None]  # (b, n)
+text = encode("abracadabra").long()[None]  # (1, n + 1)
 batches = [(text[:, :-1], text[:, 1:])] * 16
 losses = found_train_steps(table, torch.optim.SGD(table.parameters(), lr=10), batches)
 print(*[f"{loss:.1f}" for loss in losses])

@@ -195,7 +195,7 @@ print("scores", scores.tolist(), " the same as a product:", (keys @ query).tolis
 for sharp in (1, 10):
     weights = (sharp * scores).softmax(-1)
     shares = [round(weight, 3) for weight in weights.tolist()]
-    print(f"scores times {sharp:2}: weights {shares}  sum {(weights @ values).item():.3f}")
+    print(f"scores times {sharp:2}: weights {shares}  comes out: {(weights @ values).item():.3f}")
 
 # %% [markdown]
 # Not quite: a score of 1 against 0 is a mild preference. With larger numbers in the vectors the scores grow, and the softmax comes down on one side. Training can make
@@ -373,6 +373,9 @@ def head():
 torch.manual_seed(0)
 amlp_model = make_model(attn=head)
 amlp_accuracy = fit(amlp_model, 2000)
+print(*(f"{accuracy:.2f}" for accuracy in amlp_accuracy))
+
+# %% tags=["nbval-ignore-output"]
 viz.curves(
     {
         "gMLP": (range(50, 501, 50), gmlp_accuracy),
@@ -416,6 +419,8 @@ for layer in (0, 1):
     for part in ("W", "head"):
         without[layer, part] = silenced(layer, part)
         print(f"without the {part:4} of layer {layer + 1}: {without[layer, part]:.2f}")
+
+# %%
 assert max(without[0, "W"], without[1, "head"]) < 0.5
 assert min(without[0, "head"], without[1, "W"]) > 0.8
 
@@ -425,11 +430,11 @@ assert min(without[0, "head"], without[1, "W"]) > 0.8
 # column $j$ says that position $i$ reads position $j$.
 
 # %% tags=["nbval-ignore-output"]
-block_1, block_2 = (layer.fn for layer in amlp_model.blocks)
+normed_1, normed_2 = (layer.fn for layer in amlp_model.blocks)
 with torch.no_grad():
     x = amlp_model.blocks[0](amlp_model.embed(tokens))  # what enters layer 2
-    looks = block_2.fn.attn.weights(block_2.norm(x))  # (b, n, n)
-W = block_1.fn.sgu.mixing_matrix(n)[0].detach()
+    looks = normed_2.fn.attn.weights(normed_2.norm(x))  # (b, n, n)
+W = normed_1.fn.sgu.mixing_matrix(n)[0].detach()
 viz.matrices(
     {
         "W, layer 1": W / W.abs().max(),

@@ -363,7 +363,7 @@ assert max(without[1.0]) > count_bits(train_text, valid_text, 1)
 print("p = 1.0 without that layer: worse than counting with one byte of context")
 
 # %% [markdown]
-# Two answers. After the same number of steps the model with layer dropout is the worse one; and it misses none of its layers much. The other depends on its first: without it you are
+# Two answers. After the same number of steps the model with layer dropout is the worse one; and it misses none of its layers much. The model with $p = 1$ depends on its first: without that you are
 # better off with counting, as in lesson 00. (Without one of its later layers it is still ahead of the other model with all six.) With layer dropout the two expensive cuts
 # cost far less, and *any* cut is bearable.
 #
@@ -406,7 +406,7 @@ else:
     assert not draws
 
 # %% [markdown]
-# One value, five times. At every call the model gives its list of layers a probability of dropping, and the list ignores it. The list uses a number of its own, given when it is made. The model gives none, so it is the default, 0: nothing is dropped. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
+# Not one pass differs: one value, five times. At every call the model gives its list of layers a probability of dropping, and the list ignores it. The list uses a number of its own, given when it is made. The model gives none, so it is the default, 0: nothing is dropped. A single line of a test would have told; nothing else did. Nobody is to blame: research code is
 # written to find something out, and its authors were looking elsewhere. (With `reversible=True` the package does draw layers; lessons 10 and 11 come to that.)
 #
 # **The rule to keep:** for each argument of a model that you write, one test that fails if the argument is ignored.

@@ -268,7 +268,7 @@ for (w, e), (reach, numbers, products) in facts.items():
 print("most numbers:", max(kinds, key=lambda kind: facts[kind][1]), end="; ")
 print("most multiplications:", max(kinds, key=lambda kind: facts[kind][2]))
 
-per_token = 4 * 64 * 64 + 2 * 64 * 64 + 3 * 64 * 170  # f: widen, narrow; g: 170 inside
+per_token = 4 * 64 * 64 + 2 * 64 * 64 + 3 * 64 * 170  # f: widen, narrow; g: 170 inside (3.5)
 print(f"in every layer besides: {per_token:,} multiplications a token")
 viz.bars(
     {f"({w}, {e})": facts[w, e][2] / per_token for w, e in kinds},

@@ -65,7 +65,7 @@ def found_folded_step(x: Tensor, norm: Layer, block: Layer, join: Layer, e: int)
 
 
 def mean_of_two(y: Tensor) -> Tensor:
-    return (y + F.pad(y, (0, 0, 1, -1))) / 2
+    return (y + F.pad(y, (0, 0, 1, -1))) / 2  # -1 cuts the last position off
 
 
 x = torch.tensor([4.0, -4.0, 4.0, -4.0]).view(1, 4, 1)  # (b, n, d)
@@ -106,7 +106,7 @@ check(folded_step)
 #
 # - `model` maps tokens `(b, m)`, int64 numbers from 0 to `num_tokens - 1`, to logits `(b, m, num_tokens)`, for
 #   every `m` from 1 to `n`. You may call it as often as you like, with tokens of your choice.
-# - The models of the check compute exactly, so equal means equal to the last bit.
+# - The models of the check compute exactly, so equal means equal to the last bit; and one text tells as much as many.
 
 
 # %%

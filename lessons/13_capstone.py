@@ -79,13 +79,13 @@ def gmlp_model(dim, attn_dim=None, depth=4, seq_len=n, **more):
 # as often as the gMLP does that Transformer multiply?
 #
 # Count on paper, for one token among $n$, forward. A linear layer from $a$ to $b$ channels multiplies $ab$ times; mixing a channel over positions costs $n$ (we
-# count a masked product whole, as our code computes it; lesson 11 counted only the pairs that may meet). With $d$ channels and an attention head of size $k$:
+# count a masked product whole, as our code computes a short one; lesson 11 counted only the pairs that may meet). With $d$ channels and an attention head of size $k$:
 
 
 # %%
 def count_gmlp(d, heads=(), depth=4):  # heads: their sizes, one for each layer that has a head
     layer = d * 4 * d + n * 2 * d + 2 * d * d  # widen, mix the positions, narrow
-    attention = sum(3 * d * k + 2 * n * k + k * 2 * d for k in heads)  # q k v, weighted sum, out
+    attention = sum(3 * d * k + 2 * n * k + k * 2 * d for k in heads)  # q k v, scores and sum, out
     return depth * layer + attention + d * v  # and the logits
 
 
@@ -351,7 +351,7 @@ assert claimed["gMLP"] < claimed["aMLP"]
 # %% [markdown]
 # **Before you run on:** which question do you ask the author?
 #
-# <details><summary>The answer</summary>How was the rate of the <em>other</em> model chosen? One had three tries, the other one.</details>
+# <details><summary>The answer</summary>How was the rate of the <em>other</em> model chosen? One had three tries, the other a single one.</details>
 # <br>
 #
 # Give the other one its three tries as well:
