@@ -191,16 +191,24 @@ def main() -> None:
             )
         runs = kept["runs"]
 
-    def train_both(peaks: dict[str, float], seed: int, steps: int) -> list[Run]:
+    def train_both(
+        peaks: dict[str, float], seed: int, steps: int
+    ) -> tuple[dict[str, nn.Module], dict[str, float]]:
         models: dict[str, nn.Module] = {}
         trainings: dict[str, Iterator[float]] = {}
         for name, peak in peaks.items():
             torch.manual_seed(seed)
             models[name] = MODELS[name](alphabet)
             trainings[name] = learn(models[name], train, steps=steps, peak=peak, seed=seed)
-        seconds = side_by_side(trainings, steps)
-        return [
-            {
+        return models, side_by_side(trainings, steps)
+
+    def run_once(peaks: dict[str, float], seed: int) -> None:
+        known = {(run["model"], run["peak"], run["seed"]) for run in runs}
+        if known >= {(name, peak, seed) for name, peak in peaks.items()}:
+            return
+        models, seconds = train_both(peaks, seed, given.steps)
+        for name, model in models.items():
+            run = {
                 "model": name,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "peak": peaks[name],
@@ -208,16 +216,8 @@ def main() -> None:
                 "valid_nats": round(evaluate(model, valid, CONTEXT) * math.log(2), 4),
                 "cpu_seconds": round(seconds[name], 1),
             }
-            for name, model in models.items()
-        ]
-
-    def run_once(peaks: dict[str, float], seed: int) -> None:
-        known = {(run["model"], run["peak"], run["seed"]) for run in runs}
-        if known >= {(name, peak, seed) for name, peak in peaks.items()}:
-            return
-        new = train_both(peaks, seed, given.steps)
-        print(*new, sep="\n", flush=True)
-        runs.extend(new)
+            print(run, flush=True)
+            runs.append(run)
         keep()
 
     def keep(**more: Any) -> None:
