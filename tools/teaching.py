@@ -278,7 +278,7 @@ def figures(lesson: Lesson) -> list[tuple[Section, str, str]]:
                 elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     name = node.func.id if node.func.id in lesson.drawn else ""
                 if name in figure_names():
-                    below = [cell.text for cell in section.cells[i + 1 : i + 2] if not cell.code]
+                    below = [cell.text for cell in section.cells[i + 1 :] if not cell.code]
                     near = relinked(paragraphs(below[0])[0]) if below else ""
                     near = re.sub(r"<details><summary>(.+?)</summary>", r"*\1:* ", near)
                     near = near.replace("</details>", "")
