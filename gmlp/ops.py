@@ -136,7 +136,8 @@ def local_mix(v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     v, weight, bias = autocast(v, weight, bias)
     n, w = v.shape[1], weight.shape[1]
-    mixed = in_blocks(_LocalMix, F.pad(v, (0, 0, 0, -n % w)) if n % w else v, weight, bias)
+    mix = _LargeWindows if w > rows_at_once(v) else _SmallWindows
+    mixed = in_blocks(mix, F.pad(v, (0, 0, 0, -n % w)) if n % w else v, weight, bias)
     return mixed[:, :n] if n % w else mixed
 
 
@@ -232,75 +233,97 @@ class _CausalMix(torch.autograd.Function):
         return dv, dweight, F.pad(dbias, (0, weight.shape[1] - n))
 
 
-class _LocalMix(torch.autograd.Function):
-    """Each window with the one before it: for small windows a batch of pairs, seen but not copied.
+class _SmallWindows(torch.autograd.Function):
+    """Each window with the one before it, as a batch of pairs, which are seen, not copied.
 
     The windows of all texts stand in one row; what a pair across two texts gives is overwritten.
-    Large windows stand side by side, as columns, so that the triangle of the own window can be cut:
-    two products, the own window and the one before.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(v, weight)
+        b, w = len(v), weight.shape[1]
+        k = v.shape[1] // w
+        out = v.new_empty(v.shape)
+        by_head = zip(weight, bias, by_window(v, weight), by_window(out, weight), strict=True)
+        for head, bias_h, v_h, out_h in by_head:
+            rows, seen, first = head.tril(w), pairs(v_h), v_h[::k]  # the first of each text
+            bmm_into(out_h[1:], rows.expand(len(seen), -1, -1), seen, bias_h)
+            bmm_into(out_h[::k], rows[:, w:].expand(b, -1, -1), first, bias_h)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        v, weight = ctx.saved_tensors
+        b, w = len(v), weight.shape[1]
+        k = v.shape[1] // w
+        dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
+        by_head = zip(weight, dweight, *(by_window(t, weight) for t in (v, grad, dv)), strict=True)
+        for head, dhead, v_h, grad_h, dv_h in by_head:  # a window is read by itself and by the next
+            read_by = torch.cat((head[:, w:].tril().t(), head[:, :w].t()), dim=1)
+            readers, last = pairs(grad_h), grad_h[k - 1 :: k]
+            bmm_into(dv_h[:-1], read_by.expand(len(readers), -1, -1), readers)
+            bmm_into(dv_h[k - 1 :: k], read_by[:, :w].expand(b, -1, -1), last)
+            for rows in (slice(0, w // 2), slice(w // 2, w)):  # the upper half reads less
+                products = torch.bmm(grad_h[1:, rows], pairs(v_h)[:, : w + rows.stop].mT)
+                products[k - 1 :: k, :, :w] = 0
+                dhead[rows, : w + rows.stop] += products.sum(0)
+            dhead[:, w:].addmm_(grad_h[0], v_h[0].t())
+        return dv, dweight.tril_(w), window_bias_grad(grad, weight)
+
+
+class _LargeWindows(torch.autograd.Function):
+    """The same by two products, the own window and the one before, each of all windows at once.
+
+    They stand side by side, as columns, so that the triangle of the own window can be cut.
     """
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         b, w = len(v), weight.shape[1]
         k = v.shape[1] // w
-        v, join = by_window(v, weight)
+        v = columns(v, weight)
         ctx.save_for_backward(v, weight)
         out = v.new_empty(v.shape)
         for head, v_h, bias_h, out_h in zip(weight, v, bias, out, strict=True):
-            if w > rows_at_once(v):
-                before, own = head.chunk(2, dim=-1)
-                lower(own, v_h.flatten(1), bias_h, out_h.flatten(1))
-                for v_b, out_b in zip(v_h.split(k, 1), out_h.split(k, 1), strict=True):
-                    out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
-            else:
-                rows, bias_w = head.tril(w), bias_h[:, None]
-                seen, first = pairs(v_h), v_h[::k]  # the first window of each text
-                torch.baddbmm(bias_w, rows.expand(len(seen), -1, -1), seen, out=out_h[1:])
-                torch.baddbmm(bias_w, rows[:, w:].expand(b, -1, -1), first, out=out_h[::k])
-        return no_view(rearrange(out, join, b=b))
+            before, own = head.chunk(2, dim=-1)
+            lower(own, v_h.flatten(1), bias_h, out_h.flatten(1))
+            for v_b, out_b in zip(v_h.split(k, 1), out_h.split(k, 1), strict=True):
+                out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
+        return no_view(rearrange(out, "h w (b k) c -> b (k w) (h c)", b=b))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        v, weight = ctx.saved_tensors  # v by windows
+        v, weight = ctx.saved_tensors  # v as columns
         b, w = len(grad), weight.shape[1]
         k = grad.shape[1] // w
-        dbias = head_sum(grad.unflatten(1, (-1, w)).sum((0, 1)), weight)
-        grad, join = by_window(grad, weight)
+        dbias = window_bias_grad(grad, weight)
+        grad = columns(grad, weight)
         dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
-        for head, v_h, grad_h, dv_h, dhead in zip(weight, v, grad, dv, dweight, strict=True):
+        for head, dhead, v_h, grad_h, dv_h in zip(weight, dweight, v, grad, dv, strict=True):
             (before, own), (dbefore, down) = head.chunk(2, dim=-1), dhead.chunk(2, dim=-1)
-            if w > rows_at_once(v):
-                lower_transposed(own, grad_h.flatten(1), dv_h.flatten(1))
-                add_lower_outer(grad_h.flatten(1), v_h.flatten(1), down)
-                by_text = (t.split(k, 1) for t in (v_h, grad_h, dv_h))
-                for v_b, grad_b, dv_b in zip(*by_text, strict=True):
-                    earlier, later = v_b[:, :-1].flatten(1), grad_b[:, 1:].flatten(1)
-                    dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
-                    dbefore += linear(later, earlier)
-            else:  # a window is read by itself and by the next
-                read_by = torch.cat((own.tril().t(), before.t()), dim=1)
-                readers, last = pairs(grad_h), grad_h[k - 1 :: k]
-                torch.bmm(read_by.expand(len(readers), -1, -1), readers, out=dv_h[:-1])
-                torch.bmm(read_by[:, :w].expand(b, -1, -1), last, out=dv_h[k - 1 :: k])
-                for rows in (slice(0, w // 2), slice(w // 2, w)):  # the upper half reads less
-                    products = torch.bmm(grad_h[1:, rows], pairs(v_h)[:, : w + rows.stop].mT)
-                    products[k - 1 :: k, :, :w] = 0
-                    dhead[rows, : w + rows.stop] += products.sum(0)
-                down.addmm_(grad_h[0], v_h[0].t())
-        return rearrange(dv, join, b=b), dweight.tril_(w), dbias
+            lower_transposed(own, grad_h.flatten(1), dv_h.flatten(1))
+            add_lower_outer(grad_h.flatten(1), v_h.flatten(1), down)
+            by_text = (t.split(k, 1) for t in (v_h, grad_h, dv_h))
+            for v_b, grad_b, dv_b in zip(*by_text, strict=True):
+                earlier, later = v_b[:, :-1].flatten(1), grad_b[:, 1:].flatten(1)
+                dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
+                dbefore += linear(later, earlier)
+        return rearrange(dv, "h w (b k) c -> b (k w) (h c)", b=b), dweight.tril_(w), dbias
 
 
-def by_window(t: Tensor, weight: Tensor) -> tuple[Tensor, str]:
-    """``(b, (k w), (h c))`` by head, and the pattern that joins it again.
-
-    Small windows come as ``(h, (b k), w, c)``, large ones as ``(h, w, (b k), c)``.
-    """
+def by_window(t: Tensor, weight: Tensor) -> Tensor:
+    """By head and window: ``(b, (k w), (h c)) -> (h, (b k), w, c)``; a view of what is whole."""
     h, w, _ = weight.shape
-    inner = "w (b k) c" if w > rows_at_once(t) else "(b k) w c"
-    whole, parts = "b (k w) (h c)", f"h {inner}"
-    return rearrange(t, f"{whole} -> {parts}", h=h, w=w), f"{parts} -> {whole}"
+    return rearrange(t, "b (k w) (h c) -> h (b k) w c", h=h, w=w)
+
+
+def columns(t: Tensor, weight: Tensor) -> Tensor:
+    """By head, the windows side by side: ``(b, (k w), (h c)) -> (h, w, (b k), c)``."""
+    h, w, _ = weight.shape
+    return rearrange(t, "b (k w) (h c) -> h w (b k) c", h=h, w=w)
 
 
 def pairs(windows: Tensor) -> Tensor:
@@ -309,6 +332,25 @@ def pairs(windows: Tensor) -> Tensor:
     if k == 1:
         return windows.new_empty(0, 2 * w, c)
     return windows.flatten(0, 1).unfold(0, 2 * w, w).mT
+
+
+def bmm_into(out: Tensor, rows: Tensor, v: Tensor, bias: Tensor | None = None) -> None:
+    """``out = rows @ v + bias``, for each of a batch; ``out`` may be a part of the channels.
+
+    PyTorch multiplies a batch at once only where ``out`` lies in one piece.
+    """
+    target = out if out.is_contiguous() else None
+    if bias is None:
+        product = torch.bmm(rows, v, out=target)
+    else:
+        product = torch.baddbmm(bias[:, None], rows, v, out=target)
+    if target is None:
+        out.copy_(product)
+
+
+def window_bias_grad(grad: Tensor, weight: Tensor) -> Tensor:
+    """``(b, (k w), (h c)) -> (h, w)``: of the bias, which all windows share."""
+    return head_sum(grad.unflatten(1, (-1, weight.shape[1])).sum((0, 1)), weight)
 
 
 def head_sum(t: Tensor, weight: Tensor) -> Tensor:
