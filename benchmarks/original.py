@@ -7,9 +7,10 @@ Both do the same work with the same weights, in float32, batch 1, on two threads
 time: each side in turn within one process (ours, original, ours, …), after a round that does not
 count; medians are printed, all values go to the JSON file. Outputs are compared first, so that no
 work is measured which is not the same. A ratio above 1 is in our favour. Every row runs in a
-process of its own, and so does each measurement of memory. Ctrl-C ends the run and keeps what was
-measured. The original's `recipe_16k` and `generation` take minutes; the largest row needs 10 GB of
-memory, 15 GB with --compile. The original is among the course's requirements:
+process of its own, and so does each measurement of memory, of which the median is given, too: how
+much the C library keeps of what was freed is a matter of chance. Ctrl-C ends the run and keeps
+what was measured. The original's `recipe_16k` and `generation` take minutes; the largest row needs
+10 GB of memory, 15 GB with --compile. The original is among the course's requirements:
 pip install -e ".[course]".
 
 The rows:
@@ -105,13 +106,17 @@ DEEP: Options = {"num_tokens": 256, "dim": 128, "seq_len": 1024, "reversible": T
 
 def recipe_16k(runs: int, compiled: bool, options: Options = RECIPE_16K) -> Iterator[Measure]:
     yield fresh(time_steps, options, runs, compiled) | {"work": "training step"}
-    sides = {side: fresh(peak_memory, side, options) for side in ("ours", "original")}
-    for work, key, unit in (
-        ("peak resident memory of the process", "peak", "B"),
-        ("of that, there after the imports", "imports", "B"),
-        ("parameters", "parameters", ""),
+    sides = ("ours", "original")
+    found = {side: [fresh(peak_memory, side, options) for _ in range(runs)] for side in sides}
+    for work, key in (
+        ("peak resident memory of the process", "peak"),
+        ("of that, there after the imports", "imports"),
     ):
-        yield {"work": work, "unit": unit} | {side: found[key] for side, found in sides.items()}
+        values = {side: [process[key] for process in found[side]] for side in sides}
+        medians = {side: statistics.median_low(values[side]) for side in sides}
+        yield {"work": work, "unit": "B", "runs": runs, **medians, "bytes": values}
+    parameters = {side: found[side][0]["parameters"] for side in sides}
+    yield {"work": "parameters", "unit": "", **parameters}
 
 
 def recipe_first(runs: int, compiled: bool, options: Options = RECIPE_FIRST) -> Iterator[Measure]:

@@ -1,9 +1,12 @@
 """Lesson 03, residual blocks: the parts from which a deep gMLP is stacked."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gmlp.ops import Cache, Linear, step
+
+PIECE = 4096  # positions of a long text that a feed-forward network reads at once
 
 
 class Residual(nn.Module):
@@ -99,7 +102,10 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.net(x))
+        if x.shape[-2] <= PIECE:
+            return self.dropout(self.net(x))
+        pieces = [self.net(piece) for piece in x.split(PIECE, dim=-2)]  # needs less room at a time
+        return self.dropout(torch.cat(pieces, dim=-2))
 
     def step(self, x: Tensor, cache: Cache) -> Tensor:
         return step(self.net, x, cache)  # each token by itself: nothing to remember

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from laws import DRAWS, draw, moved, randomise
 from torch import nn
 
-from gmlp import GEGLU, CausalSGU, FeedForward, PreNorm, Residual, gMLPBlock
+from gmlp import (
+    GEGLU,
+    CausalSGU,
+    FeedForward,
+    PreNorm,
+    Residual,
+    gMLPBlock,
+    residual_blocks,
+)
 
 sizes = {
     "b": st.integers(1, 2),
@@ -49,6 +57,22 @@ def test_feed_forward_is_per_token(mult, b, n, d, seed):
     assert network.net[2].in_features == int(d * mult * 2 / 3)
     for i in range(n):
         torch.testing.assert_close(network(x)[:, i], network(x[:, i : i + 1])[:, 0])
+
+
+@given(piece=st.integers(1, 5), **sizes)
+@DRAWS
+def test_a_long_text_is_fed_forward_in_pieces(piece, b, n, d, seed):
+    network = randomise(FeedForward(d), seed).double()
+    x, grad = draw(b, n, d, seed=seed), draw(b, n, d, seed=seed + 1)
+    lengths, found = [], []
+    network.net.register_forward_pre_hook(lambda net, given: lengths.append(given[0].shape[1]))
+    for longest in (n, piece):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(residual_blocks, "PIECE", longest)
+            out = network(x.requires_grad_())
+        found.append([out, *torch.autograd.grad(out, (x, *network.parameters()), grad)])
+    torch.testing.assert_close(*found)
+    assert lengths == [n, *[piece] * (n // piece), *[n % piece] * (n % piece > 0)]
 
 
 @given(position=st.integers(0, 5), **sizes)
