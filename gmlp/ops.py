@@ -187,9 +187,10 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     with ``x`` zero before the first position; ``weight`` is ``(d, 1, e)``, ``bias`` ``(d,)``.
     """
-    e = weight.shape[-1]
-    x = F.pad(x, (0, 0, e - 1, 0)).transpose(1, 2)
-    return F.conv1d(x, weight, bias, groups=len(weight)).transpose(1, 2)
+    n, e = x.shape[1], weight.shape[-1]
+    row = x[:, None].permute(0, 3, 1, 2)  # (b, d, 1, n): pixels, whose channels stay side by side
+    out = F.conv2d(row, weight[:, :, None], bias, padding=(0, e - 1), groups=len(weight))
+    return out.permute(0, 2, 3, 1)[:, 0, :n]  # the last e - 1 read past the end
 
 
 def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
