@@ -72,11 +72,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def by_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether a convolution is the faster product here: not for small ones, nor on one thread."""
+    if not ONEDNN or torch.compiler.is_compiling():
+        return False
     n = x.shape[:-1].numel()
     return (
-        not torch.compiler.is_compiling()
-        and ONEDNN
-        and n >= 256
+        n >= 256
         and n * weight.numel() >= 2**23
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -408,7 +408,7 @@ class Cache:
         self._kept: dict[nn.Module, Tensor] = {}
         self._read: dict[nn.Module, int] = {}
         self._residues: dict[nn.Module, list[Cache]] = {}
-        self._parts: dict[nn.Linear, Tensor] = {}
+        self._parts: dict[nn.Linear, tuple[Tensor, Tensor | None]] = {}
 
     def read(self, owner: nn.Module) -> int:
         """How many positions ``owner`` has read."""
@@ -475,26 +475,27 @@ class Cache:
                 own._parts = self._parts
         return self._residues[owner]
 
-    def in_parts(self, linear: nn.Linear) -> Tensor:
-        """The weight of ``linear``, its outputs dealt to the threads: ``(p, d_in, d_out / p)``.
+    def in_parts(self, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+        """Weight ``(p, d_in, d_out / p)`` and bias ``(p, 1, d_out / p)``: a part for each thread.
 
         A CPU multiplies a single position by one matrix on one thread, but by ``p`` on ``p``. Wide
         parts are copied, so that their columns lie one after the other: twice as fast again.
         """
         if linear not in self._parts:
             d_out, d_in = linear.weight.shape
-            parts = linear.weight.detach().view(shares(d_out), -1, d_in)
-            self._parts[linear] = parts.mT.contiguous() if d_out > d_in else parts.mT
+            p = shares(d_out)
+            weight = linear.weight.detach().view(p, -1, d_in).mT
+            bias = None if linear.bias is None else linear.bias.detach().view(p, 1, -1)
+            self._parts[linear] = weight.contiguous() if d_out > d_in else weight, bias
         return self._parts[linear]
 
 
 def linear_in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear`` of a single position by :meth:`Cache.in_parts`."""
-    p = len(weight)
-    each = x.reshape(1, 1, -1).expand(p, 1, -1)
-    if bias is None:
-        return torch.bmm(each, weight).view(*x.shape[:-1], -1)
-    return torch.baddbmm(bias.view(p, 1, -1), each, weight).view(*x.shape[:-1], -1)
+    p, d_in, _ = weight.shape
+    each = x.expand(p, 1, d_in)
+    out = torch.bmm(each, weight) if bias is None else torch.baddbmm(bias, each, weight)
+    return out.view(*x.shape[:-1], -1)
 
 
 def gelu_of_one(x: Tensor) -> Tensor:
@@ -518,7 +519,7 @@ def step(module: nn.Module, x: Tensor, cache: Cache, *more: Tensor) -> Tensor:
     """
     one = x.numel() == x.shape[-1] and x.device.type == "cpu" and not torch.is_grad_enabled()
     if one and isinstance(module, nn.Linear) and type(module) in (nn.Linear, Linear):
-        return linear_in_parts(x, cache.in_parts(module), module.bias)
+        return linear_in_parts(x, *cache.in_parts(module))
     if one and type(module) is nn.GELU and module.approximate == "none":
         return gelu_of_one(x)
     if hasattr(module, "step"):
