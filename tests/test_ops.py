@@ -517,8 +517,10 @@ def test_all_residues_of_a_fold_share_the_parts_of_a_weight(d_in, d_out):
     cache, linear = Cache(), nn.Linear(d_in, d_out)
     with patch.object(torch, "get_num_threads", lambda: 2):
         parts = [own.in_parts(linear) for own in (cache, *cache.residues(nn.Identity(), 4))]
-    assert torch.equal(torch.cat([*parts[0]], dim=1), linear.weight.t())
-    assert {part.data_ptr() for part in parts} == {parts[0].data_ptr()}
+    weight, bias = parts[0]
+    assert torch.equal(torch.cat([*weight], dim=1), linear.weight.t())
+    assert torch.equal(torch.cat([*bias], dim=1)[0], linear.bias)
+    assert {part.data_ptr() for part, _ in parts} == {weight.data_ptr()}
 
 
 def test_two_caches_know_nothing_of_each_other():
