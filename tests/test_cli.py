@@ -22,12 +22,6 @@ TEXT = "the quick brown fox jumps over the lazy dog. où est le café? " * 40
 SMALL = "--dim 16 --depth 3 --seq-len 16 --window 4,4x2,none --attn-dim 8,none,8 --batch-size 4"
 SMALL += " --warmup 3 --steps 12 --eval-every 4 --device cpu"
 RANDOM = "--dropout 0.2 --prob-survival 0.5"
-STOPPABLE = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have lost it
-from gmlp.cli import main
-sys.exit(main())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +117,7 @@ def test_a_run_goes_on_from_the_last_step_of_ctrl_c(corpus, tmp_path):
         pytest.skip("Windows sends no SIGINT to one process")
     more = f"{RANDOM} --steps 120 --eval-every 60 --checkpoint-every 20 --reversible"
     stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
-    process = started(train_words(corpus, stopped, more), ("-c", STOPPABLE))
+    process = started(train_words(corpus, stopped, more))
     wait_for_steps(process, stopped, 20)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
