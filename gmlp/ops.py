@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 # Rows of a triangle that are multiplied at once: fewer waste less, more run faster.
 ROWS = 256
 ROWS_ON_GPU = 1024  # it has to be told of every product, and each is soon over
+AT_ONCE = 2**18  # numbers of a batch of matrices that are laid side by side: 1 MB
 
 
 def cpu_is_by_amd() -> bool:
@@ -25,14 +27,22 @@ def cpu_is_by_amd() -> bool:
         return "AuthenticAMD" in os.environ.get("PROCESSOR_IDENTIFIER", "")
 
 
-# PyTorch multiplies matrices with MKL and convolves with oneDNN. On two cores of an AMD processor
-# with AVX-512 (EPYC, Zen 5) the former reached 210 GFLOP/s, the latter 420; of an Intel one (Xeon,
-# Sapphire Rapids) 250 and 220.
+# PyTorch multiplies matrices with MKL, but has oneDNN, too, by an operation that compiled models
+# call. On two cores of an AMD processor with AVX-512 (EPYC, Zen 5) MKL reached 210 GFLOP/s, oneDNN
+# 470; of an Intel one (Xeon, Sapphire Rapids) 250 and 220.
+ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 ONEDNN = (
     torch.backends.mkldnn.is_available()
+    and ONEDNN_LINEAR is not None
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
     and cpu_is_by_amd()
 )
+if ONEDNN_LINEAR is not None and ONEDNN_LINEAR not in flop_registry:
+
+    @register_flop_formula(ONEDNN_LINEAR)
+    def linear_flop(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+        """For ``FlopCounterMode``, which knows only PyTorch's other products."""
+        return 2 * x.numel() * weight[0]
 
 
 def at_least_one(**values: int) -> None:
@@ -59,30 +69,77 @@ def keep_freed_memory() -> None:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    r"""``F.linear``, for large products by way of oneDNN: ``(…, d_in) -> (…, d_out)``.
-
-    A linear layer is a convolution of width 1: every position is a pixel, with ``d_in`` channels.
-    """
+    """``F.linear``, for large products by way of oneDNN: ``(…, d_in) -> (…, d_out)``."""
     if not by_onednn(x, weight):
         return F.linear(x, weight, bias)
-    pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, d_in, n, 1), not copied
-    out = F.conv2d(pixels, weight[:, :, None, None], bias)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return out
 
 
-def by_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution is the faster product here: not for small ones, nor on one thread."""
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b``, without gradients: ``(m, k), (k, n) -> (m, n)``."""
+    return onednn_linear(a, b.t()) if by_onednn(a, b) else torch.mm(a, b)
+
+
+def product_into(out: Tensor, a: Tensor, b: Tensor, plus: Tensor | None = None) -> None:
+    """``out = plus + a @ b``; ``plus`` may be ``out``."""
+    if by_onednn(a, b) and (a.is_contiguous() or b.shape[1] >= 256):  # else the copy of a counts
+        torch.add(onednn_linear(a, b.t()), 0 if plus is None else plus, out=out)
+    elif plus is None:
+        torch.mm(a, b, out=out)
+    else:
+        torch.addmm(plus, a, b, out=out)
+
+
+def by_onednn(a: Tensor, b: Tensor) -> bool:
+    """Whether oneDNN is to multiply the two matrices: not small ones, where the call counts."""
     if not ONEDNN or torch.compiler.is_compiling():
         return False
-    n = x.shape[:-1].numel()
     return (
-        n >= 256
-        and n * weight.numel() >= 2**23
-        and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and torch.get_num_threads() > 1
+        a.shape[:-1].numel() * b.numel() >= 2**22
+        and a.device.type == "cpu"
+        and a.dtype == b.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` by oneDNN, with no gradient; a part of a larger ``weight`` is copied first.
+
+    The operation copies an ``x`` that is not whole, but would take such a weight number by number.
+    """
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
+        weight = weight.contiguous()
+    assert ONEDNN_LINEAR is not None
+    out: Tensor = ONEDNN_LINEAR(x, weight, bias, "none", [], "")
+    return out
+
+
+class _Linear(torch.autograd.Function):
+    generate_vmap_rule = True  # and with setup_context torch.func takes it, too
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return onednn_linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        dx = dweight = dbias = None
+        if wants_x:
+            dx = linear(grad, weight.t())
+        if wants_weight:  # what is turned is copied: the smaller one
+            x, rows = x.flatten(0, -2), grad.flatten(0, -2)
+            turned = x.shape[1] < rows.shape[1]
+            dweight = linear(x.t(), rows.t()).t() if turned else linear(rows.t(), x.t())
+        if wants_bias:
+            dbias = grad.flatten(0, -2).sum(0)
+        return dx, dweight, dbias
 
 
 class Linear(nn.Linear):
@@ -243,34 +300,39 @@ class _SmallWindows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(v, weight)
-        b, w = len(v), weight.shape[1]
+        w = weight.shape[1]
         k = v.shape[1] // w
         out = v.new_empty(v.shape)
         by_head = zip(weight, bias, by_window(v, weight), by_window(out, weight), strict=True)
         for head, bias_h, v_h, out_h in by_head:
             rows, seen, first = head.tril(w), pairs(v_h), v_h[::k]  # the first of each text
-            bmm_into(out_h[1:], rows.expand(len(seen), -1, -1), seen, bias_h)
-            bmm_into(out_h[::k], rows[:, w:].expand(b, -1, -1), first, bias_h)
+            bmm_into(out_h[1:], rows, seen, bias_h)
+            bmm_into(out_h[::k], rows[:, w:], first, bias_h)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, weight = ctx.saved_tensors
-        b, w = len(v), weight.shape[1]
+        w = weight.shape[1]
         k = v.shape[1] // w
         dv, dweight = v.new_empty(v.shape), torch.zeros_like(weight)
         by_head = zip(weight, dweight, *(by_window(t, weight) for t in (v, grad, dv)), strict=True)
         for head, dhead, v_h, grad_h, dv_h in by_head:  # a window is read by itself and by the next
             read_by = torch.cat((head[:, w:].tril().t(), head[:, :w].t()), dim=1)
             readers, last = pairs(grad_h), grad_h[k - 1 :: k]
-            bmm_into(dv_h[:-1], read_by.expand(len(readers), -1, -1), readers)
-            bmm_into(dv_h[k - 1 :: k], read_by[:, :w].expand(b, -1, -1), last)
-            for rows in (slice(0, w // 2), slice(w // 2, w)):  # the upper half reads less
-                products = torch.bmm(grad_h[1:, rows], pairs(v_h)[:, : w + rows.stop].mT)
-                products[k - 1 :: k, :, :w] = 0
-                dhead[rows, : w + rows.stop] += products.sum(0)
-            dhead[:, w:].addmm_(grad_h[0], v_h[0].t())
+            bmm_into(dv_h[:-1], read_by, readers)
+            bmm_into(dv_h[k - 1 :: k], read_by[:, :w], last)
+            if by_onednn(grad_h, v_h[0]):
+                add_outer(dhead[:, w:], grad_h[::k], v_h[::k])
+                for grad_b, v_b in zip(grad_h.split(k), v_h.split(k), strict=True):
+                    add_outer(dhead, grad_b[1:], pairs(v_b))
+            else:
+                dhead[:, w:].addmm_(grad_h[0], v_h[0].t())
+                for rows in (slice(0, w // 2), slice(w // 2, w)):  # the upper half reads less
+                    products = torch.bmm(grad_h[1:, rows], pairs(v_h)[:, : w + rows.stop].mT)
+                    products[k - 1 :: k, :, :w] = 0
+                    dhead[rows, : w + rows.stop] += products.sum(0)
         return dv, dweight.tril_(w), window_bias_grad(grad, weight)
 
 
@@ -291,7 +353,8 @@ class _LargeWindows(torch.autograd.Function):
             before, own = head.chunk(2, dim=-1)
             lower(own, v_h.flatten(1), bias_h, out_h.flatten(1))
             for v_b, out_b in zip(v_h.split(k, 1), out_h.split(k, 1), strict=True):
-                out_b[:, 1:].flatten(1).addmm_(before, v_b[:, :-1].flatten(1))
+                later = out_b[:, 1:].flatten(1)
+                product_into(later, before, v_b[:, :-1].flatten(1), later)
         return no_view(rearrange(out, "h w (b k) c -> b (k w) (h c)", b=b))
 
     @staticmethod
@@ -310,8 +373,9 @@ class _LargeWindows(torch.autograd.Function):
             by_text = (t.split(k, 1) for t in (v_h, grad_h, dv_h))
             for v_b, grad_b, dv_b in zip(*by_text, strict=True):
                 earlier, later = v_b[:, :-1].flatten(1), grad_b[:, 1:].flatten(1)
-                dv_b[:, :-1].flatten(1).addmm_(before.t(), later)
-                dbefore += linear(later, earlier)
+                dearlier = dv_b[:, :-1].flatten(1)
+                product_into(dearlier, before.t(), later, dearlier)
+                dbefore += product(later, earlier.t())
         return rearrange(dv, "h w (b k) c -> b (k w) (h c)", b=b), dweight.tril_(w), dbias
 
 
@@ -336,17 +400,39 @@ def pairs(windows: Tensor) -> Tensor:
 
 
 def bmm_into(out: Tensor, rows: Tensor, v: Tensor, bias: Tensor | None = None) -> None:
-    """``out = rows @ v + bias``, for each of a batch; ``out`` may be a part of the channels.
+    """``out[k] = rows @ v[k] + bias``: ``(m, j), (k, j, c), (m,) -> (k, m, c)``.
 
-    PyTorch multiplies a batch at once only where ``out`` lies in one piece.
+    ``out`` may be a part of the channels. PyTorch multiplies a batch at once only where ``out``
+    lies in one piece.
     """
-    target = out if out.is_contiguous() else None
+    if by_onednn(rows, v):
+        for out_k, v_k in zip(*(t.split(at_once(v)) for t in (out, v)), strict=True):
+            mixed = product(rows, side_by_side(v_k)).unflatten(1, (-1, v.shape[-1])).transpose(0, 1)
+            torch.add(mixed, 0 if bias is None else bias[:, None], out=out_k)
+        return
+    each, target = rows.expand(len(v), -1, -1), out if out.is_contiguous() else None
     if bias is None:
-        product = torch.bmm(rows, v, out=target)
+        mixed = torch.bmm(each, v, out=target)
     else:
-        product = torch.baddbmm(bias[:, None], rows, v, out=target)
+        mixed = torch.baddbmm(bias[:, None], each, v, out=target)
     if target is None:
-        out.copy_(product)
+        out.copy_(mixed)
+
+
+def add_outer(out: Tensor, grad: Tensor, v: Tensor) -> None:
+    """``out += sum_k grad[k] @ v[k].T``: ``(k, m, c), (k, j, c) -> (m, j)``."""
+    for grad_k, v_k in zip(*(t.split(at_once(v)) for t in (grad, v)), strict=True):
+        out += product(side_by_side(grad_k), side_by_side(v_k).t())
+
+
+def at_once(v: Tensor) -> int:
+    """How many of a batch of matrices to lay side by side: what a processor's cache holds."""
+    return max(1, AT_ONCE // v.shape[1:].numel())
+
+
+def side_by_side(t: Tensor) -> Tensor:
+    """``(k, j, c) -> (j, (k c))``."""
+    return t.transpose(0, 1).flatten(1)
 
 
 def window_bias_grad(grad: Tensor, weight: Tensor) -> Tensor:
@@ -363,36 +449,36 @@ def lower(weight: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> None:
     """``out = tril(weight) @ v + bias``: ``(n, n), (n, c) -> (n, c)``."""
     n = len(v)
     if n <= rows_at_once(weight):
-        torch.addmm(bias[:, None], weight.tril(), v, out=out)
+        product_into(out, weight.tril(), v, bias[:, None])
         return
     half = n // 2
     lower(weight[:half, :half], v[:half], bias[:half], out[:half])
     lower(weight[half:, half:], v[half:], bias[half:], out[half:])
-    out[half:].addmm_(weight[half:, :half], v[:half])
+    product_into(out[half:], weight[half:, :half], v[:half], out[half:])
 
 
 def lower_transposed(weight: Tensor, grad: Tensor, out: Tensor) -> None:
     """``out = tril(weight).T @ grad``: ``(n, n), (n, c) -> (n, c)``."""
     n = len(grad)
     if n <= rows_at_once(weight):
-        torch.mm(weight.tril().t(), grad, out=out)
+        product_into(out, weight.tril().t(), grad)
         return
     half = n // 2
     lower_transposed(weight[:half, :half], grad[:half], out[:half])
     lower_transposed(weight[half:, half:], grad[half:], out[half:])
-    out[:half].addmm_(weight[half:, :half].t(), grad[half:])
+    product_into(out[:half], weight[half:, :half].t(), grad[half:], out[:half])
 
 
 def add_lower_outer(grad: Tensor, v: Tensor, out: Tensor) -> None:
     """``out += tril(grad @ v.T)``: ``(n, c), (n, c) -> (n, n)``."""
     n = len(grad)
     if n <= rows_at_once(out):
-        out += torch.mm(grad, v.t()).tril_()
+        out += product(grad, v.t()).tril_()
         return
     half = n // 2
     add_lower_outer(grad[:half], v[:half], out[:half, :half])
     add_lower_outer(grad[half:], v[half:], out[half:, half:])
-    out[half:, :half] += linear(grad[half:], v[:half])
+    out[half:, :half] += product(grad[half:], v[:half].t())
 
 
 class Cache:

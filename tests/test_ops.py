@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import mock_open, patch
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws import DRAWS, draw, randomise
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gmlp import Cache, CausalSGU, ops
 from gmlp.ops import causal_conv, causal_mix, local_mix, mix_rows, step
@@ -21,6 +22,7 @@ SLOW = pytest.mark.skipif(not os.environ.get("GMLP_TEST_ALL"), reason="slow: cou
 
 SIZES = [127, 128, 129, 255, 256, 257, 300, 513]  # both sides of where blocks begin
 BLOCKS = st.integers(1, 5) | st.just(ops.ROWS)  # of so few rows that small triangles have many
+ONEDNN = st.none() | st.integers(1, 60)
 DRAWN = {"b": st.integers(1, 3), "h": st.integers(1, 3), "c": st.integers(1, 3)}
 SEED = st.integers(0, 10**6)
 THREADS = st.sampled_from([1, 2, 3, 4, 16])
@@ -133,15 +135,47 @@ def local_inputs(b, n, w, h, c, seed=0):
     return draw(b, n, h * c, seed=seed), draw(h, w, 2 * w, seed=seed + 1), draw(h, w, seed=seed + 2)
 
 
-@contextmanager
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 LAYERED = {"layout": LAYOUTS, "wanted": WANTED, "seed": SEED, **DRAWN}
+
+
+@contextmanager
+def as_if_by_onednn(numbers=None):
+    """All products as oneDNN would be asked for them, with so many numbers of a batch at once.
+
+    Itself it takes no float64, but it is a linear layer (the law above).
+    """
+    with ExitStack() as patches:
+        if numbers is not None:
+            patches.enter_context(patch.object(ops, "by_onednn", lambda *given: True))
+            patches.enter_context(patch.object(ops, "onednn_linear", nn.functional.linear))
+            patches.enter_context(patch.object(ops, "AT_ONCE", numbers))
+        yield
+
+
+@pytest.mark.skipif(ops.ONEDNN_LINEAR is None, reason="this PyTorch was built without oneDNN")
+@given(
+    shape=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    d=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    biased=st.booleans(),
+    layout=LAYOUTS,
+    seed=SEED,
+)
+@DRAWS
+def test_onednn_is_a_linear_layer(shape, d, biased, layout, seed):
+    """And is given weights that are whole, or turned: others it would take number by number."""
+
+    def whole(x, weight, *more):
+        assert weight.is_contiguous() or weight.t().is_contiguous()
+        return multiply(x, weight, *more)
+
+    multiply = ops.ONEDNN_LINEAR
+    sizes = [(*shape, d[0]), (d[1], d[0]), (d[1],)][: 2 + biased]
+    values = [draw(*size, seed=seed + k, dtype=torch.float32) for k, size in enumerate(sizes)]
+    values[:2] = map(laid_out, values[:2], layout)
+    with patch.object(ops, "ONEDNN_LINEAR", whole):
+        found = ops.onednn_linear(*values)
+    expected = nn.functional.linear(*values)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @given(
@@ -153,13 +187,26 @@ LAYERED = {"layout": LAYOUTS, "wanted": WANTED, "seed": SEED, **DRAWN}
     seed=SEED,
 )
 @DRAWS
-def test_a_convolution_of_width_one_is_a_linear_layer(shape, d, biased, layout, wanted, seed):
+def test_a_linear_layer_by_way_of_onednn(shape, d, biased, layout, wanted, seed):
+    """With its gradients, and theirs."""
     sizes = [(*shape, d[0]), (d[1], d[0]), (d[1],)][: 2 + biased]
     values = [draw(*size, seed=seed + k) for k, size in enumerate(sizes)]
     values[:2] = map(laid_out, values[:2], layout)
     wanted = wanted[:2] if any(wanted[:2]) else [True, False]
-    with patch.object(ops, "by_onednn", lambda *given: True):
+    with as_if_by_onednn(1):
         agree(ops.linear, nn.functional.linear, values, [*wanted, True])
+        values = [x.detach().requires_grad_() for x in values]
+        assert torch.autograd.gradgradcheck(ops.linear, values)
+
+
+@pytest.mark.skipif(ops.ONEDNN_LINEAR is None, reason="this PyTorch was built without oneDNN")
+def test_flops_are_counted_by_way_of_onednn_too():
+    layer, x = ops.Linear(64, 256), torch.zeros(2, 256, 64, requires_grad=True)
+    for yes in (False, True):
+        with patch.object(ops, "ONEDNN", yes), FlopCounterMode(display=False) as counter:
+            assert ops.by_onednn(x, layer.weight) == yes
+            layer(x).sum().backward()
+        assert counter.get_total_flops() == 3 * 2 * 512 * 64 * 256
 
 
 @pytest.mark.parametrize("size", [(1, 700, 64, 256), (3, 256, 96, 160), (1, 1024, 130, 66)])
@@ -171,7 +218,7 @@ def test_a_large_linear_layer_by_way_of_onednn(size):
     usual.load_state_dict(ours.state_dict())
     values = [draw(*shape, seed=1, dtype=torch.float32) for shape in ((b, n, d_in), (b, n, d_out))]
     found = []
-    with two_threads(), patch.object(ops, "ONEDNN", True):
+    with patch.object(ops, "ONEDNN", True):
         assert ops.by_onednn(values[0], ours.weight)
         for layer in (ours, usual):
             x = values[0].clone().requires_grad_()
@@ -184,16 +231,15 @@ def test_a_large_linear_layer_by_way_of_onednn(size):
 
 
 def test_only_large_products_in_float32_go_by_way_of_onednn():
-    x, weight = torch.zeros(1, 512, 256), torch.zeros(256, 256)
-    with patch.object(ops, "ONEDNN", True), two_threads():
+    x, weight = torch.zeros(1, 64, 256), torch.zeros(256, 256)
+    assert ops.ONEDNN or not ops.by_onednn(x, weight)
+    with patch.object(ops, "ONEDNN", True):
         assert ops.by_onednn(x, weight)
-        assert not ops.by_onednn(x[:, :128], weight)
-        assert not ops.by_onednn(x[..., :16], weight[:, :16])
+        assert not ops.by_onednn(x[:, 1:], weight)
+        assert not ops.by_onednn(x[..., 1:], weight[:, 1:])
         assert not ops.by_onednn(x.double(), weight.double())
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert not ops.by_onednn(x, weight)
-        torch.set_num_threads(1)
-        assert not ops.by_onednn(x, weight)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc does")
@@ -231,12 +277,12 @@ def test_who_made_the_processor_is_read_from_the_system(maker, monkeypatch):
         assert not ops.cpu_is_by_amd()
 
 
-@given(n=st.integers(1, 12), larger=st.integers(0, 3), blocks=BLOCKS, **LAYERED)
+@given(n=st.integers(1, 12), larger=st.integers(0, 3), blocks=BLOCKS, onednn=ONEDNN, **LAYERED)
 @DRAWS
-def test_causal_mix_is_the_masked_sum(n, larger, blocks, layout, wanted, seed, b, h, c):
+def test_causal_mix_is_the_masked_sum(n, larger, blocks, onednn, layout, wanted, seed, b, h, c):
     """For inputs of any layout, with gradients for some of them only, in blocks of any size."""
     inputs = list(map(laid_out, mix_inputs(b, n, larger, h, c, seed), layout))
-    with patch.object(ops, "ROWS", blocks):
+    with patch.object(ops, "ROWS", blocks), as_if_by_onednn(onednn):
         agree(causal_mix, mix_slowly, inputs, wanted)
 
 
@@ -248,11 +294,11 @@ def test_some_rows_are_the_masked_sum_of_the_last(m, past, threads, layout, want
         agree(mix_rows, rows_slowly, inputs, wanted)
 
 
-@given(n=st.integers(1, 16), w=st.integers(1, 9), blocks=BLOCKS, **LAYERED)
+@given(n=st.integers(1, 16), w=st.integers(1, 9), blocks=BLOCKS, onednn=ONEDNN, **LAYERED)
 @DRAWS
-def test_local_mix_is_the_sum_over_two_windows(n, w, blocks, layout, wanted, seed, b, h, c):
+def test_local_mix_is_the_sum_over_two_windows(n, w, blocks, onednn, layout, wanted, seed, b, h, c):
     inputs = list(map(laid_out, local_inputs(b, n, w, h, c, seed), layout))
-    with patch.object(ops, "ROWS", blocks):
+    with patch.object(ops, "ROWS", blocks), as_if_by_onednn(onednn):
         agree(local_mix, local_mix_slowly, inputs, wanted)
 
 
