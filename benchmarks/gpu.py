@@ -53,6 +53,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CONTEXT, BATCH, EVERY = 256, 64, 250
 BABY_GPT: Result = {"dim": 384, "depth": 6, "heads": 6, "dropout": 0.2}
 WIDE: Result = {"dim": 384, "depth": 8, "attn_dim": 64}
+LOCAL = [16, 32, 64, 128, None, None, None, None]
 SMALL: Result = {"dim": 256, "depth": 8, "attn_dim": 64, "dropout": 0.2, "prob_survival": 0.8}
 
 
@@ -64,13 +65,26 @@ class Run(NamedTuple):
     seed: int = 0
 
 
+brief = partial(Run, "gMLP", steps=2000, peak=2e-3)
 RUNS = [
     *(Run("Transformer", BABY_GPT, seed=seed) for seed in range(3)),
     Run("gMLP", {**WIDE, "dropout": 0.3}),
     Run("gMLP", {**WIDE, "dropout": 0.5}),
     Run("gMLP", {**WIDE, "dropout": 0.4, "prob_survival": 0.8}),
-    Run("gMLP", {**WIDE, "dropout": 0.3, "prob_survival": 0.7}, steps=2000, peak=2e-3),
-    Run("gMLP", SMALL, steps=2000, peak=2e-3),
+    brief({**WIDE, "dropout": 0.3, "prob_survival": 0.7}),
+    brief(SMALL),
+    brief({**SMALL, "window": LOCAL}),
+    brief(
+        {
+            **WIDE,
+            "depth": 6,
+            "dropout": 0.3,
+            "prob_survival": 0.7,
+            "window": [16, 64, 128, None, None, None],
+        }
+    ),
+    brief({**SMALL, "prob_survival": 0.6, "window": LOCAL}),
+    brief({**SMALL, "depth": 12, "ff_mult": 2}),
 ]
 
 

@@ -70,7 +70,8 @@ def keep_freed_memory() -> None:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``, for large products by way of oneDNN: ``(…, d_in) -> (…, d_out)``."""
-    if not by_onednn(x, weight):
+    fits = x.ndim > 1 and x.shape[-1] == weight.shape[1]  # else the error of F.linear is clearer
+    if not (fits and by_onednn(x, weight)):
         return F.linear(x, weight, bias)
     out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
@@ -133,10 +134,12 @@ class _Linear(torch.autograd.Function):
         dx = dweight = dbias = None
         if wants_x:
             dx = linear(grad, weight.t())
-        if wants_weight:  # what is turned is copied: the smaller one
+        if wants_weight:
             x, rows = x.flatten(0, -2), grad.flatten(0, -2)
-            turned = x.shape[1] < rows.shape[1]
-            dweight = linear(x.t(), rows.t()).t() if turned else linear(rows.t(), x.t())
+            if x.shape[1] < rows.shape[1]:  # what is turned is copied: the smaller one
+                dweight = linear(x.t(), rows.t()).t().contiguous()
+            else:
+                dweight = linear(rows.t(), x.t())
         if wants_bias:
             dbias = grad.flatten(0, -2).sum(0)
         return dx, dweight, dbias
