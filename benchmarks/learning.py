@@ -4,11 +4,11 @@
 
 A language model by characters, at the size that nanoGPT suggests for a laptop's CPU. Both models
 get the same windows of text, steps, schedule and optimizer, and train side by side, a few steps of
-one, then of the other: what else the machine does slows both alike. With the first seed each runs
-at three learning rates; the one that served it best is kept for the other seeds, and the median of
-all seeds counts. The loss is the mean over the last tenth of the text, every character predicted
-once, in nats a character; the seconds are CPU seconds, of training alone. With --json the runs are
-kept as they end, and the same command goes on after an interruption.
+one, then of the other: what else the machine does slows both alike. Each runs at three learning
+rates with every seed; of each rate the median counts, and of the medians the lowest. The loss is
+the mean over the last tenth of the text, every character predicted once, in nats a character; the
+seconds are CPU seconds, of training alone. With --json the runs are kept as they end, and the same
+command goes on after an interruption.
 """
 
 import argparse
@@ -120,15 +120,11 @@ def write_json(path: Path, result: Any) -> None:
 Run = dict[str, Any]
 
 
-def best_rate(runs: list[Run], name: str, rates: list[float], seed: int) -> float:
-    """The rate at which the model came lowest with this seed."""
-    nats = {
-        run["peak"]: run["valid_nats"]
-        for run in runs
-        if (run["model"], run["seed"]) == (name, seed) and run["peak"] in rates
-        if not math.isnan(run["valid_nats"])
-    }
-    return min(nats, key=nats.__getitem__)
+def best(runs: list[Run], name: str, rates: list[float], seeds: list[int]) -> dict[str, Any]:
+    """The medians of a model over the seeds, at the rate where that of its loss is lowest."""
+    medians = [summary(runs, name, peak, seeds) for peak in rates]
+    learned = [one for one in medians if not any(map(math.isnan, one["of_seeds"]))]
+    return min(learned, key=lambda one: one["valid_nats"])
 
 
 def summary(runs: list[Run], name: str, peak: float, seeds: list[int]) -> dict[str, Any]:
@@ -228,23 +224,20 @@ def main() -> None:
     # What PyTorch loads at the first step is no part of the comparison.
     train_both(dict.fromkeys(MODELS, 1e-3), seed=0, steps=2)
 
-    first, *others = given.seeds
     rates = {name: given.rates or list(RATES[name]) for name in MODELS}
-    for peaks in zip(*rates.values(), strict=True):
-        run_once(dict(zip(MODELS, peaks, strict=True)), first)
-    chosen = {name: best_rate(runs, name, rates[name], first) for name in MODELS}
-    for seed in others:
-        run_once(chosen, seed)
-    best = {name: summary(runs, name, chosen[name], given.seeds) for name in MODELS}
-    keep(best=best)
+    for seed in given.seeds:
+        for peaks in zip(*rates.values(), strict=True):
+            run_once(dict(zip(MODELS, peaks, strict=True)), seed)
+    found = {name: best(runs, name, rates[name], given.seeds) for name in MODELS}
+    keep(best=found)
 
     print(f"\n{'':12} parameters  rate    nats a character  CPU seconds")
-    for name, row in best.items():
+    for name, row in found.items():
         print(
             f"{name:12} {row['parameters']:10,}  {row['peak']:<6g}  {row['valid_nats']:16.3f}  "
             f"{row['cpu_seconds']:11.0f}"
         )
-    ours, theirs = best["gMLP"], best["Transformer"]
+    ours, theirs = found["gMLP"], found["Transformer"]
     print(
         f"\nThe gMLP stands {theirs['valid_nats'] - ours['valid_nats']:.3f} nats lower and takes "
         f"{ours['cpu_seconds'] / theirs['cpu_seconds']:.2f} times the CPU seconds "

@@ -646,7 +646,7 @@ else:
 
 # %%
 # NVIDIA H200, python -m benchmarks.gpu, kept in benchmarks/results/gpu.json: tokens a second.
-H200 = {"float32": 123_923, "bfloat16": 647_567, "bfloat16, compiled": 935_862}
+H200 = {"float32": 123_923, "bfloat16": 647_567, "bfloat16, compiled": 935_861}
 print(f"products of large matrices: {768 / 51:.0f} times as fast with bfloat16")
 for name, rate in H200.items():
     print(f"{name:18} {rate:9,} tokens a second: {rate / H200['float32']:.1f} times as many")

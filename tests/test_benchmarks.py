@@ -4,6 +4,7 @@ import ast
 import copy
 import gc
 import json
+import math
 import os
 import re
 import sys
@@ -277,8 +278,9 @@ def test_the_learning_benchmark_chooses_rates_keeps_its_runs_and_goes_on(
 
     kept = call("--seeds", "0,1")
     tried = [(run["model"], run["peak"], run["seed"]) for run in kept["runs"]]
-    both = [(1e-4, 0), (1e-2, 0), (1e-2, 1)]  # who does not learn is not chosen
+    both = [(1e-4, 0), (1e-2, 0), (1e-4, 1), (1e-2, 1)]
     assert tried == [(name, peak, seed) for peak, seed in both for name in learning.MODELS]
+    assert {row["peak"] for row in kept["best"].values()} == {1e-2}  # it hardly learns at the other
     assert "2 seeds" in capsys.readouterr().out
     assert call("--seeds", "0,1") == kept
     file.write_text(json.dumps(kept | {"runs": kept["runs"][:-2]}))
@@ -288,6 +290,21 @@ def test_the_learning_benchmark_chooses_rates_keeps_its_runs_and_goes_on(
     with pytest.raises(SystemExit):
         call("--seeds", "0,1", "--steps", "7")
     assert "other conditions (steps)" in capsys.readouterr().err
+
+
+def test_the_rate_with_the_lowest_median_counts_not_the_luckiest_seed():
+    nats = {1e-3: (1.5, 1.9, 1.8), 2e-3: (1.6, 1.7, 1.8), 4e-3: (1.4, 1.4, math.nan)}
+    runs = [
+        {"model": name, "parameters": 1, "peak": peak, "seed": seed, "cpu_seconds": 9.0}
+        | {"valid_nats": value + (name == "other")}
+        for name in ("this", "other")
+        for peak, values in nats.items()
+        for seed, value in enumerate(values)
+    ]
+    found = learning.best(runs, "this", list(nats), [0, 1, 2])
+    assert (found["peak"], found["valid_nats"]) == (2e-3, 1.7)
+    assert found["of_seeds"] == [1.6, 1.7, 1.8]
+    assert learning.best(runs, "this", [1e-3, 2e-3], [0])["peak"] == 1e-3
 
 
 @pytest.mark.parametrize(
