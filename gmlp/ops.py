@@ -70,11 +70,10 @@ def keep_freed_memory() -> None:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``, for large products by way of oneDNN: ``(…, d_in) -> (…, d_out)``."""
-    fits = x.ndim > 1 and x.shape[-1] == weight.shape[1]  # else the error of F.linear is clearer
-    if not (fits and by_onednn(x, weight)):
-        return F.linear(x, weight, bias)
-    out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return out
+    if by_onednn(x, weight) and x.ndim > 1 and x.shape[-1] == weight.shape[1]:
+        out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return out
+    return F.linear(x, weight, bias)  # whose error, where widths differ, is clearer, too
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

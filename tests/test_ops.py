@@ -20,9 +20,13 @@ from gmlp.ops import causal_conv, causal_mix, local_mix, mix_rows, step
 
 SLOW = pytest.mark.skipif(not os.environ.get("GMLP_TEST_ALL"), reason="slow: course.py test --all")
 
+needs_onednn = pytest.mark.skipif(
+    ops.ONEDNN_LINEAR is None, reason="this PyTorch was built without oneDNN"
+)
+
 SIZES = [127, 128, 129, 255, 256, 257, 300, 513]  # both sides of where blocks begin
 BLOCKS = st.integers(1, 5) | st.just(ops.ROWS)  # of so few rows that small triangles have many
-ONEDNN = st.none() | st.integers(1, 60)
+ONEDNN = st.none() | st.integers(1, 60)  # without it, or so many numbers at once
 DRAWN = {"b": st.integers(1, 3), "h": st.integers(1, 3), "c": st.integers(1, 3)}
 SEED = st.integers(0, 10**6)
 THREADS = st.sampled_from([1, 2, 3, 4, 16])
@@ -135,6 +139,13 @@ def local_inputs(b, n, w, h, c, seed=0):
     return draw(b, n, h * c, seed=seed), draw(h, w, 2 * w, seed=seed + 1), draw(h, w, seed=seed + 2)
 
 
+def linear_inputs(shape, d, biased, layout, seed, dtype=torch.float64):
+    """An input of so many positions, a weight and perhaps a bias of a layer from d[0] to d[1]."""
+    sizes = [(*shape, d[0]), (d[1], d[0]), (d[1],)][: 2 + biased]
+    values = [draw(*size, seed=seed + k, dtype=dtype) for k, size in enumerate(sizes)]
+    return [*map(laid_out, values[:2], layout), *values[2:]]
+
+
 LAYERED = {"layout": LAYOUTS, "wanted": WANTED, "seed": SEED, **DRAWN}
 
 
@@ -152,7 +163,7 @@ def as_if_by_onednn(numbers=None):
         yield
 
 
-@pytest.mark.skipif(ops.ONEDNN_LINEAR is None, reason="this PyTorch was built without oneDNN")
+@needs_onednn
 @given(
     shape=st.lists(st.integers(1, 40), min_size=1, max_size=3),
     d=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -169,9 +180,7 @@ def test_onednn_is_a_linear_layer(shape, d, biased, layout, seed):
         return multiply(x, weight, *more)
 
     multiply = ops.ONEDNN_LINEAR
-    sizes = [(*shape, d[0]), (d[1], d[0]), (d[1],)][: 2 + biased]
-    values = [draw(*size, seed=seed + k, dtype=torch.float32) for k, size in enumerate(sizes)]
-    values[:2] = map(laid_out, values[:2], layout)
+    values = linear_inputs(shape, d, biased, layout, seed, torch.float32)
     with patch.object(ops, "ONEDNN_LINEAR", whole):
         found = ops.onednn_linear(*values)
     expected = nn.functional.linear(*values)
@@ -189,9 +198,7 @@ def test_onednn_is_a_linear_layer(shape, d, biased, layout, seed):
 @DRAWS
 def test_a_linear_layer_by_way_of_onednn(shape, d, biased, layout, wanted, seed):
     """With its gradients, and theirs."""
-    sizes = [(*shape, d[0]), (d[1], d[0]), (d[1],)][: 2 + biased]
-    values = [draw(*size, seed=seed + k) for k, size in enumerate(sizes)]
-    values[:2] = map(laid_out, values[:2], layout)
+    values = linear_inputs(shape, d, biased, layout, seed)
     wanted = wanted[:2] if any(wanted[:2]) else [True, False]
     with as_if_by_onednn(1):
         agree(ops.linear, nn.functional.linear, values, [*wanted, True])
@@ -206,7 +213,7 @@ def test_a_large_input_of_the_wrong_width_is_named_as_by_pytorch():
             ops.linear(torch.zeros(1, 512, 255), torch.zeros(256, 256))
 
 
-@pytest.mark.skipif(ops.ONEDNN_LINEAR is None, reason="this PyTorch was built without oneDNN")
+@needs_onednn
 def test_flops_are_counted_by_way_of_onednn_too():
     layer, x = ops.Linear(64, 256), torch.zeros(2, 256, 64, requires_grad=True)
     for yes in (False, True):
@@ -216,6 +223,7 @@ def test_flops_are_counted_by_way_of_onednn_too():
         assert counter.get_total_flops() == 3 * 2 * 512 * 64 * 256
 
 
+@needs_onednn
 @pytest.mark.parametrize("size", [(1, 700, 64, 256), (3, 256, 96, 160), (1, 1024, 130, 66)])
 def test_a_large_linear_layer_by_way_of_onednn(size):
     """Its gradients lie in memory as those of nn.Linear, which distributed training expects, and

@@ -75,6 +75,15 @@ def test_a_long_text_is_fed_forward_in_pieces(piece, b, n, d, seed):
     assert lengths == [n, *[piece] * (n // piece), *[n % piece] * (n % piece > 0)]
 
 
+def test_other_devices_read_a_long_text_at_once():
+    n, lengths = residual_blocks.PIECE + 1, []
+    network = FeedForward(2)
+    network.net.register_forward_pre_hook(lambda net, given: lengths.append(given[0].shape[1]))
+    for device in ("cpu", "meta"):  # the latter computes shapes alone, and is no CPU
+        network.to(device)(torch.zeros(1, n, 2, device=device))
+    assert lengths == [n - 1, 1, n]
+
+
 @given(position=st.integers(0, 5), **sizes)
 @DRAWS
 def test_a_stack_of_layers_is_causal(position, b, n, d, seed):
